@@ -1,0 +1,1 @@
+"""Sources of cases: each file is one way to get labelled images."""

@@ -1,0 +1,1 @@
+"""Where Blocks are run."""

@@ -1,0 +1,1 @@
+"""Measures: each file answers one question about a table of readings."""

@@ -1,0 +1,1 @@
+"""Kinds of model: each public file is one way to reach a vision-language model."""

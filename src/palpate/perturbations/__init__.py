@@ -1,0 +1,1 @@
+"""Changes of the image: each file is one family."""

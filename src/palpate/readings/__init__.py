@@ -1,0 +1,1 @@
+"""Ways to read an answer: each file turns text into an Outcome."""

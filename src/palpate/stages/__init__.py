@@ -1,0 +1,1 @@
+"""The stages of a run, one file and one command-line verb each."""

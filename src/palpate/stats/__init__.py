@@ -1,0 +1,1 @@
+"""Statistics: arrays in, numbers out. Knows nothing of models, prompts or images."""

@@ -1,0 +1,1 @@
+"""What is kept: content keys and the append-only ledger."""

@@ -1,0 +1,62 @@
+"""What a study may name: the rows behind ``palpate list``."""
+
+from __future__ import annotations
+
+from palpate.errors import unknown_name
+from palpate.prompts import PROMPT_SETS
+from palpate.registry import parts
+from palpate.study import model_presets
+from palpate.task import load_task, prompt_set, task_names
+
+Rows = list[tuple[str, str]]
+
+
+def catalogue(what: str) -> Rows:
+    """(name, what it is) of every one of them; ``what`` is the plural noun. Raises UnknownName."""
+    lists = {
+        "tasks": _tasks,
+        "models": _models,
+        "prompts": _prompts,
+        "sources": _sources,
+        "perturbations": _perturbations,
+        "readings": lambda: [(p.name, p.by) for p in parts("readings").values()],
+        "measures": lambda: [item for m in parts("measures").values() for item in m.estimates.items()],
+    }
+    if what not in lists:
+        raise unknown_name(what, lists, noun="list")
+    return lists[what]()
+
+
+def _tasks() -> Rows:
+    rows = []
+    for name in task_names():
+        task = load_task(name)
+        images = f"from {task.source.kind}" if task.source else "bring your own images"
+        rows.append((name, f"{task.title} ({images})"))
+    return rows
+
+
+def _models() -> Rows:
+    presets: Rows = [(name, str(preset.get("about", kind.name))) for kind, name, preset in model_presets()]
+    kinds = [(f"kind = {kind.name!r}", "options: " + ", ".join(kind.options)) for kind in parts("models").values()]
+    return presets + kinds
+
+
+def _prompts() -> Rows:
+    words = load_task("pneumonia_cxr").wording
+    return [
+        (f"{name}: {p.name}", f"[{p.cell}] {p.text}".replace("\n", " / "))
+        for name in PROMPT_SETS
+        for p in prompt_set(name, words, describe=True)
+    ]
+
+
+def _sources() -> Rows:
+    return [(f"{s.name}: {option}", about) for s in parts("cases").values() for option, about in s.options.items()]
+
+
+def _perturbations() -> Rows:
+    return [
+        (f.name, "severities " + ", ".join(map(str, f.severities)) if any(f.severities) else "")
+        for f in parts("perturbations").values()
+    ]

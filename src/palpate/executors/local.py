@@ -1,0 +1,100 @@
+"""Runs Blocks on this machine: in this process, or in several that each load the model once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from palpate.errors import RunError
+from palpate.executors._work import answer
+from palpate.nouns import Answer, Block
+from palpate.parts import Model, ModelSpec
+from palpate.registry import part
+
+Batch = Sequence[Block]
+
+
+class LocalExecutor:
+    """``run(model, batches)`` yields each batch with its answers, in the order given, so that results never depend on timing."""
+
+    def __init__(self, workers: int = 1, seed: int = 0) -> None:
+        self.workers, self.seed = workers, seed
+        self._pool: ProcessPoolExecutor | None = None
+
+    def batch_size(self, model: ModelSpec) -> int:
+        """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
+        built: Model = part("models", model.kind).build(model)
+        try:
+            return built.blocks_at_once
+        finally:
+            built.close()
+
+    def run(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        """Ask one model. Raises ModelError where it cannot work at all, RunError where a worker dies."""
+        if self.workers <= 1:
+            yield from self._here(model, batches)
+        else:
+            yield from self._pooled(model, batches)
+
+    def close(self) -> None:
+        """End the workers, without waiting for what they have not started."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _here(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        built: Model = part("models", model.kind).build(model)
+        try:
+            for batch in batches:
+                yield batch, answer(built, batch, self.seed)
+        finally:
+            built.close()
+
+    def _pooled(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        if self._pool is None:
+            # Spawned, not forked: a forked child would inherit torch's threads and the ledger's open file.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_share, initargs=(self.workers,))
+        waiting: deque[tuple[Batch, Future[list[list[Answer]]]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append((batch, self._pool.submit(_in_worker, model, batch, self.seed)))
+                # A short queue keeps workers fed and memory independent of the number of images.
+                if len(waiting) > 2 * self.workers:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+        except BrokenProcessPool:
+            self._pool = None
+            raise RunError(
+                "a worker process ended (out of memory, or killed)",
+                where=f"model {model.name!r}",
+                hint="run the same command again: it goes on where it stopped; fewer `ask.workers` need less memory",
+            ) from None
+
+
+def _next(waiting: deque[tuple[Batch, Future[list[list[Answer]]]]]) -> tuple[Batch, list[list[Answer]]]:
+    batch, future = waiting.popleft()
+    return batch, future.result()
+
+
+_loaded: dict[ModelSpec, Model] = {}
+
+
+def _one_share(workers: int) -> None:
+    """Give each worker its share of the cores, before torch or NumPy starts its threads."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def _in_worker(model: ModelSpec, batch: Batch, seed: int) -> list[list[Answer]]:
+    if model not in _loaded:
+        for other in _loaded.values():
+            other.close()
+        _loaded.clear()
+        _loaded[model] = part("models", model.kind).build(model)
+    return answer(_loaded[model], batch, seed)

@@ -1,0 +1,60 @@
+"""The whole pipeline on one screen: plan → ask → read → measure → report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from palpate.executors.local import LocalExecutor
+from palpate.results import Results
+from palpate.stages import ask as asking
+from palpate.stages.measure import measure
+from palpate.stages.plan import Plan, plan
+from palpate.stages.read import read
+from palpate.store.folder import RunFolder
+from palpate.study import Study
+
+OnProgress = Callable[[asking.Progress], None]
+
+
+def run(
+    study: Study, out: str | Path, *, on_plan: Callable[[Plan], None] | None = None, on_progress: OnProgress | None = None
+) -> Results:
+    """Examine: everything from the study to its report, in the folder ``out``. Run again, it goes on where it stopped.
+
+    Raises PalpateError; what was answered by then is kept.
+    """
+    planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
+    if on_plan is not None:
+        on_plan(planned)
+    folder = RunFolder(out)
+    ask(planned, folder, on_progress)
+    with folder.writing(study.name, study.to_toml()) as ledger:
+        read(study, ledger)
+        estimates = measure(study, ledger)
+        folder.write_estimates(estimates)
+    results = Results.open(out, estimates)
+    results.report()
+    return results
+
+
+def ask(planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None) -> asking.Progress:
+    """The stages that need the models: write down the plan, and ask what is not answered yet."""
+    executor = LocalExecutor(planned.study.ask.workers, planned.study.seed)
+    with folder.writing(planned.study.name, planned.study.to_toml()) as ledger:
+        ledger.add_session(datetime.now(UTC).isoformat(timespec="seconds"), environment())
+        planned.write(ledger)
+        folder.write_cases(planned.cases)
+        try:
+            return asking.ask(planned, ledger, executor, on_progress)
+        finally:
+            executor.close()
+
+
+def environment() -> dict[str, str]:
+    """What a run was made with. No host or user name."""
+    names = ("palpate", "numpy", "scipy", "pillow")
+    return {"python": platform.python_version(), "platform": platform.system(), **{name: version(name) for name in names}}

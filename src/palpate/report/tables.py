@@ -1,0 +1,128 @@
+"""Plain tables for the terminal: plans, estimates, conditions, single trials and lists."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialHistory:
+    """One trial with everything recorded about it."""
+
+    trial: Trial
+    label: int
+    responses: tuple[Response, ...]
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What a study asks, in numbers."""
+
+    study: str
+    models: tuple[str, ...]
+    tasks: tuple[tuple[str, int, int, int, int, int], ...]  # name, images, positive, groups, prompts, left out
+    trials: int
+    blocks: int
+    answered: int
+    out: str
+
+
+SYMBOL = {Held.PASS: "✓ pass", Held.FAIL: "✗ fail", Held.NOT_EVALUABLE: "? not evaluable"}
+
+
+def render(*things: Table | Text | str, width: int | None = None) -> str:
+    """Rich renderables as text: as wide as the terminal, coloured only where it is one (and NO_COLOR is not set)."""
+    buffer = io.StringIO()
+    columns = width or shutil.get_terminal_size((100, 24)).columns
+    console = Console(file=buffer, width=columns, force_terminal=sys.stdout.isatty() or None, highlight=False)
+    for thing in things:
+        console.print(thing)
+    return buffer.getvalue()
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def render_plan(plan: PlanSummary) -> str:
+    """What a study asks: tasks with their images, patients and prompts; trials in all, and answered ones."""
+    table = _table(
+        "task", "images", "positive", "groups", "prompts", "left out", right=("images", "positive", "groups", "prompts", "left out")
+    )
+    for name, *numbers in plan.tasks:
+        table.add_row(Text(name), *map(str, numbers))
+    left = plan.trials - plan.answered
+    closing = (
+        f"{plan.trials:,} questions ({len(plan.models)} models, {plan.blocks:,} images shown); "
+        f"{plan.answered:,} answered in {plan.out}, {left:,} to ask."
+    )
+    left_out = sum(row[-1] for row in plan.tasks)
+    notes = [Text(f"{left_out} files were left out; {plan.out}/cases.csv names them and says why.")] if left_out else []
+    return render(Text(f"Study {plan.study}: {', '.join(plan.models)}"), table, *notes, Text(closing))
+
+
+def render_estimates(estimates: Iterable[Estimate]) -> str:
+    """One line per estimate; an undefined one shows its reason."""
+    table = _table("estimate", "of", "value", "interval", "cases", "groups", "verdict", right=("value", "cases", "groups"))
+    for e in estimates:
+        interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
+        value = "–" if e.value is None else f"{e.value:.3f}"
+        of = ", ".join(f"{k}={v}" for k, v in e.by.items())
+        table.add_row(e.measure, Text(of), value, interval, str(e.n_cases), str(e.n_clusters), Text(e.verdict or e.reason or ""))
+    return render(table)
+
+
+def render_gate(results: Sequence[ConditionResult]) -> str:
+    """Every condition with its symbol, what it was held against, and why."""
+    if not results:
+        return 'the study names no conditions: add [gate] conditions = ["ba_all.low >= 0.8"]\n'
+    table = _table("", "condition", "of", "because")
+    for r in results:
+        of = ", ".join(f"{k}={v}" for k, v in r.estimate.by.items()) if r.estimate else ""
+        table.add_row(SYMBOL[r.held], Text(r.condition.text), Text(of), Text(r.why))
+    return render(table)
+
+
+def render_trial(history: TrialHistory) -> str:
+    """One trial: the question, then every attempt with its readings."""
+    t = history.trial
+    lines = [
+        f"trial {t.key}",
+        f"{t.model} · {t.task} · {t.case} · {t.perturbation} · repeat {t.repeat}",
+        f"the condition is {'present' if history.label else 'absent'}",
+        f"asked ({t.prompt.name}, {t.prompt.form}, “yes” or A asserts {t.prompt.polarity}):",
+        *(f"  | {line}" for line in t.prompt.text.splitlines()),
+    ]
+    for r in history.responses:
+        a = r.answer
+        lines.append(f"attempt {r.attempt}: {a.status}" + (f" – {a.error}" if a.error else ""))
+        lines += [f"  > {line}" for line in a.text.splitlines()]
+        if a.margin is not None and a.mass is not None:
+            lines.append(f"  margin {a.margin:+.3f} (log odds for the condition), answer mass {a.mass:.3f}")
+        for reading in history.readings:
+            if reading.attempt == r.attempt:
+                quoted = f" from “{a.text[slice(*reading.span)]}”" if reading.span else ""
+                lines.append(f"  read as {reading.outcome} by {reading.by} ({reading.rule}){quoted}")
+    return render(*(Text(line) for line in lines))
+
+
+def render_catalogue(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and what they are."""
+    table = _table("name", "what it is")
+    for name, about in rows:
+        table.add_row(Text(name), Text(about))
+    return render(table)

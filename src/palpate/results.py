@@ -1,0 +1,158 @@
+"""What a finished run is: its estimates, its report, its gate, and every trial behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from palpate.errors import RunError
+from palpate.nouns import Case, ConditionResult, Estimate, Panel, Trial
+from palpate.report.gather import gather
+from palpate.report.html import render_html
+from palpate.report.markdown import render_markdown
+from palpate.report.tables import PlanSummary, TrialHistory
+from palpate.report.view import ReportView
+from palpate.stages import gate as gating
+from palpate.stages.measure import choose, measure, panels
+from palpate.stages.plan import Plan, draw_cases, plan
+from palpate.stages.read import read
+from palpate.store.folder import RunFolder
+from palpate.store.ledger import Ledger
+from palpate.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer: every condition against every estimate it selects, and the exit code they amount to."""
+
+    results: tuple[ConditionResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 2 not evaluable (or no condition at all: nothing was demanded, so nothing was shown)."""
+        return gating.exit_code(self.results) if self.results else 2
+
+    def to_json(self) -> str:
+        """Machine-readable, one object per condition and estimate."""
+        rows = [
+            {"condition": r.condition.text, "held": r.held, "why": r.why, "by": dict(r.estimate.by) if r.estimate else None}
+            for r in self.results
+        ]
+        return json.dumps({"exit_code": self.exit_code, "conditions": rows}, indent=1) + "\n"
+
+
+class Results:
+    """A run folder, opened. Everything but ``report`` with images works without models or images."""
+
+    def __init__(self, folder: RunFolder, study: Study, estimates: Sequence[Estimate] | None = None) -> None:
+        self.folder, self.study = folder, study
+        self._given = None if estimates is None else tuple(estimates)
+
+    @classmethod
+    def open(cls, path: str | Path, estimates: Sequence[Estimate] | None = None) -> Results:
+        """Open a run folder; ``estimates`` saves measuring again. Raises RunError where there is no run."""
+        folder = RunFolder(path)
+        return cls(folder, Study.load(folder.study_path), estimates)
+
+    @cached_property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Every estimate of the run."""
+        if self._given is not None:
+            return self._given
+        with self.folder.ledger() as ledger:
+            return tuple(measure(self.study, ledger))
+
+    def measure(self, *names: str, by: Iterable[str] | None = None, where: Mapping[str, str] | None = None) -> list[Estimate]:
+        """Estimates by measure or estimate name (all where none is named).
+
+        ``by``: only those grouped by exactly these keys; ``where``: only those of this group. Raises UnknownName.
+        """
+        if names and self._given is None and "estimates" not in self.__dict__:
+            with self.folder.ledger() as ledger:
+                found = measure(self.study, ledger, names)
+        else:
+            kept = choose(names)[1]
+            found = [e for e in self.estimates if not kept or e.measure in kept]
+        keys = None if by is None else set(by)
+        chosen = dict(where or {})
+        return [e for e in found if (keys is None or set(e.by) == keys) and all(e.by.get(k) == v for k, v in chosen.items())]
+
+    def read(self) -> int:
+        """Read what is not read yet; returns how many."""
+        with self.folder.writing(self.study.name, self.study.to_toml()) as ledger:
+            return read(self.study, ledger)
+
+    def gate(self) -> Verdict:
+        """The study's conditions against the estimates."""
+        return Verdict(tuple(gating.gate(self.study.conditions, self.estimates)))
+
+    def view(self) -> ReportView:
+        """Everything a report shows. Opens images only where the study asks for them in the report."""
+        with self.folder.ledger() as ledger:
+            conditions = gating.gate(self.study.conditions, self.estimates)
+            return gather(self.study, ledger, self.estimates, list(panels(self.study, ledger)), conditions, self._images())
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path."""
+        view = self.view()
+        self.folder.write_estimates(self.estimates)
+        if out is None:
+            self.folder.write("report.md", render_markdown(view))
+            return self.folder.write("report.html", render_html(view))
+        target = Path(out)
+        beside = RunFolder(target.parent)
+        beside.write(target.with_suffix(".md").name, render_markdown(view))
+        return beside.write(target.name, render_html(view))
+
+    def trial(self, key: str) -> TrialHistory:
+        """One trial by its key, or by an unambiguous beginning of it. Raises RunError."""
+        with self.folder.ledger() as ledger:
+            trial, label = _find(ledger, key, str(self.folder.path))
+            return TrialHistory(trial, label, tuple(ledger.responses(trial.key)), tuple(ledger.readings(trial.key)))
+
+    def _images(self) -> Mapping[str, Mapping[str, Case]]:
+        if not self.study.report.images:
+            return {}
+        return {t.name: {c.id: c for c in draw_cases(t, self.study).cases} for t in self.study.tasks}
+
+    @cached_property
+    def panels(self) -> tuple[Panel, ...]:
+        """The table of readings the estimates rest on, as arrays."""
+        with self.folder.ledger() as ledger:
+            return tuple(panels(self.study, ledger))
+
+
+def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:
+    found = ledger.find(key)
+    if len(found) != 1:
+        problem = f"no trial has a key that begins with {key!r}" if not found else f"{key!r} begins the keys of several trials"
+        raise RunError(problem, where=where, expected="a trial's key, or a unique beginning of it")
+    return found[0]
+
+
+def plan_summary(study: Study, out: str | Path) -> PlanSummary:
+    """Plan a study, and see what the run folder ``out`` answers already."""
+    return planned_summary(plan(study), out)
+
+
+def planned_summary(planned: Plan, out: str | Path) -> PlanSummary:
+    """The same for a plan already made."""
+    folder = RunFolder(out)
+    answered = 0
+    if folder.exists():
+        with folder.ledger() as ledger:
+            seen = ledger.attempts()
+        ok = {key for key, (_, error) in seen.items() if not error}
+        models = planned.study.models
+        answered = sum(bytes.fromhex(t.key) in ok for m in models for b in planned.blocks(m) for t in b.trials)
+    rows = []
+    for task in planned.study.tasks:
+        found = planned.cases[task.name]
+        groups = len({c.group for c in found.cases})
+        positive = sum(c.label for c in found.cases)
+        rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
+    names = tuple(m.name for m in planned.study.models)
+    return PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, answered, str(out))

@@ -1,0 +1,136 @@
+"""plan: Study → Trials. Runs no model; knows what is asked, of whom, and what the ledger already answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from palpate.errors import PalpateError, SourceError
+from palpate.nouns import Block, Case, CaseSet, Perturbation, Trial
+from palpate.parts import Fingerprint, Model, ModelSpec
+from palpate.registry import part
+from palpate.store import keys
+from palpate.store.ledger import Ledger
+from palpate.study import Study
+from palpate.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its cases drawn and its models identified: everything needed to name every trial.
+
+    Trials are generated on the way, never held: ``blocks(model)`` walks tasks × cases × perturbations in a fixed order.
+    """
+
+    study: Study
+    cases: Mapping[str, CaseSet]  # task name → its cases
+    fingerprints: Mapping[str, Fingerprint]  # model name → what it is
+
+    @cached_property
+    def model_digests(self) -> dict[str, str]:
+        """Model name → digest of its identity."""
+        return {name: keys.model_digest(f.identity) for name, f in self.fingerprints.items()}
+
+    @cached_property
+    def perturbation_digests(self) -> dict[Perturbation, str]:
+        """Perturbation → its digest under this study's seed."""
+        seed = self.study.seed
+        return {p: keys.perturbation_digest(p, part("perturbations", p.name).version, seed) for p in self.study.perturbations}
+
+    @property
+    def n_trials(self) -> int:
+        """Questions in all: models × Σ over tasks of cases × perturbations × prompts × repeats."""
+        return sum(self.trials_by_task().values()) * len(self.study.models)
+
+    def trials_by_task(self) -> dict[str, int]:
+        """Questions of one model per task."""
+        times = len(self.study.perturbations) * self.study.repeats
+        return {t.name: len(self.cases[t.name].cases) * len(t.prompts) * times for t in self.study.tasks}
+
+    @property
+    def n_blocks(self) -> int:
+        """Images shown in all, perturbed versions and models counted each."""
+        return sum(len(c.cases) for c in self.cases.values()) * len(self.study.perturbations) * len(self.study.models)
+
+    def blocks(self, model: ModelSpec) -> Iterator[Block]:
+        """Every Block of one model, in an order that depends on the study alone."""
+        digest = self.model_digests[model.name]
+        for task in self.study.tasks:
+            prompts = [(p, keys.prompt_digest(p)) for p in task.prompts]
+            for case in self.cases[task.name].cases:
+                image = keys.image_digest(case)
+                for perturbation in self.study.perturbations:
+                    changed = self.perturbation_digests[perturbation]
+                    trials = tuple(
+                        Trial(keys.trial_key(digest, image, changed, asked, r), model.name, task.name, case.id, perturbation, p, r)
+                        for p, asked in prompts
+                        for r in range(self.study.repeats)
+                    )
+                    yield Block(model.name, task.name, case, perturbation, trials)
+
+    def record(self) -> dict[str, Any]:
+        """The plan as the ledger keeps it: enough to rebuild every key and every Panel without images or models."""
+        tasks = {
+            t.name: {
+                "cases": [c.id for c in self.cases[t.name].cases],
+                "prompts": [asdict(p) for p in t.prompts],
+                "best_accuracy": self.cases[t.name].best_accuracy,
+                "left_out": len(self.cases[t.name].left_out),
+            }
+            for t in self.study.tasks
+        }
+        perturbations = [{"name": p.name, "severity": p.severity, "digest": d} for p, d in self.perturbation_digests.items()]
+        return {"models": self.model_digests, "tasks": tasks, "perturbations": perturbations, "repeats": self.study.repeats}
+
+    def write(self, ledger: Ledger) -> None:
+        """Record models, cases, prompts, perturbations and the plan; appends only what is new."""
+        for name, fingerprint in self.fingerprints.items():
+            ledger.add_model(name, fingerprint.identity, fingerprint.environment)
+        for task in self.study.tasks:
+            ledger.add_cases(task.name, self.cases[task.name].cases)
+            ledger.add_prompts(task.name, task.prompts)
+        for perturbation, digest in self.perturbation_digests.items():
+            ledger.add_perturbation(perturbation, digest)
+        ledger.add_plan(self.record())
+
+
+def plan(study: Study) -> Plan:
+    """Draw every task's cases and identify every model. Raises SourceError, ModelError naming the entry at fault."""
+    cases = {task.name: draw_cases(task, study) for task in study.tasks}
+    fingerprints: dict[str, Fingerprint] = {}
+    for spec in study.models:
+        model: Model = part("models", spec.kind).build(spec)
+        try:
+            fingerprints[spec.name] = model.fingerprint()
+        except PalpateError as fault:
+            raise fault.at(f"model {spec.name!r}") from None
+        finally:
+            model.close()
+    return Plan(study, cases, fingerprints)
+
+
+def draw_cases(task: Task, study: Study) -> CaseSet:
+    """A task's cases from its source. Raises SourceError where there is none to use."""
+    assert task.source is not None  # a study's tasks always have one
+    source = part("cases", task.source.kind)
+    try:
+        found: CaseSet = source.load(task.source.options, task.labels, study.sample)
+    except PalpateError as fault:
+        raise fault.at(f"task {task.name!r}") from None
+    if not found.cases:
+        raise SourceError("no usable image", where=f"task {task.name!r}", expected="at least one image with a known label")
+    twice = _first_twice(found.cases)
+    if twice is not None:
+        raise SourceError(f"two cases are called {twice!r}", where=f"task {task.name!r}", expected="every case id once")
+    return found
+
+
+def _first_twice(cases: tuple[Case, ...]) -> str | None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            return case.id
+        seen.add(case.id)
+    return None

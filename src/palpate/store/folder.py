@@ -1,0 +1,136 @@
+"""A run is a folder: the ledger, the study with every default explicit, the estimates, the report, and the case list.
+
+ledger.sqlite    every answer and reading, append-only; no pixels, no file names, no identifiers
+study.toml       what was asked, nothing left to default
+estimates.json   the last measurement
+report.html/.md  the last report
+cases.csv        case id → file, and what was left out and why: stays with you, nothing else refers to it
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from palpate.errors import RunError
+from palpate.nouns import CaseSet, Estimate
+from palpate.store.ledger import Ledger
+
+
+class RunFolder:
+    """The files of one run. Whole files are replaced at once, so none is ever half-written."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger is."""
+        return self.path / "ledger.sqlite"
+
+    def exists(self) -> bool:
+        """True where a run was started here."""
+        return self.ledger_path.exists()
+
+    @property
+    def study_path(self) -> Path:
+        """Where the study is. Raises RunError where there is no run."""
+        found = self.path / "study.toml"
+        if not found.exists():
+            problem = "no run here" if self.path.exists() else "no such run folder"
+            raise RunError(
+                problem, where=str(self.path), expected="a folder made by `palpate run`", hint="`palpate run STUDY.toml --out RUN`"
+            )
+        return found
+
+    def ledger(self) -> Ledger:
+        """The run's ledger, for reading and for appending readings."""
+        return Ledger(self.ledger_path)
+
+    @contextmanager
+    def writing(self, name: str, study_toml: str) -> Iterator[Ledger]:
+        """The ledger, to be written by this process alone; made where it is not there yet, for the study ``name``.
+
+        Raises RunError where the folder cannot be written, another run writes to it, or it holds another study.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                "another run is writing here", where=str(self.path), hint="wait for it to end, or choose another --out"
+            ) from None
+        except OSError as fault:
+            problem = f"the run folder cannot be written: {fault.strerror}"
+            raise RunError(problem, where=str(self.path), hint="choose another --out") from None
+        try:
+            self._same_study(name)
+            with Ledger(self.ledger_path, create=True) as ledger:
+                self.write("study.toml", study_toml)
+                yield ledger
+        finally:
+            lock.release()
+
+    def _same_study(self, name: str) -> None:
+        if (self.path / "study.toml").exists():
+            held = tomllib.loads(self.study_path.read_text(encoding="utf-8")).get("name")
+            if held != name:
+                raise RunError(f"holds the study {held!r}, not {name!r}", where=str(self.path), hint="choose another --out")
+
+    def write(self, name: str, text: str) -> Path:
+        """Replace one file at once. Raises RunError for a full disk or an unwritable folder."""
+        target = self.path / name
+        fresh = target.with_name(f".{name}.new")
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(target)
+        except OSError as fault:
+            fresh.unlink(missing_ok=True)
+            raise RunError(
+                f"cannot be written: {fault.strerror}", where=str(target), hint="the ledger is safe; run again to go on"
+            ) from None
+        return target
+
+    def write_estimates(self, estimates: Sequence[Estimate]) -> Path:
+        """Write ``estimates.json``."""
+        return self.write("estimates.json", estimates_json(estimates))
+
+    def write_cases(self, cases: Mapping[str, CaseSet]) -> Path:
+        """Write ``cases.csv``: what each case id stands for, and which files were left out and why."""
+        rows: list[tuple[str, str, str, str]] = [("task", "case", "file", "left_out_because")]
+        for task, found in cases.items():
+            rows += [(task, case.id, found.names.get(case.id, ""), "") for case in found.cases]
+            rows += [(task, "", left.name, left.reason) for left in found.left_out]
+        lines: list[str] = []
+        writer = csv.writer(_Lines(lines), lineterminator="\n")
+        writer.writerows([[_inert(cell) for cell in row] for row in rows])
+        return self.write("cases.csv", "".join(lines))
+
+
+class _Lines:
+    """A file-like list, since csv writes to files."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def write(self, text: str) -> int:
+        self._lines.append(text)
+        return len(text)
+
+
+def _inert(cell: str) -> str:
+    """A file may be called ``=cmd()``: keep a spreadsheet from running it."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def estimates_json(estimates: Sequence[Estimate]) -> str:
+    """Estimates as a JSON list of objects with exactly the fields of Estimate; undefined values are null, never NaN."""
+    return json.dumps([asdict(e) for e in estimates], indent=1, allow_nan=False) + "\n"

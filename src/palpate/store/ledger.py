@@ -1,0 +1,376 @@
+"""The ledger: one SQLite file that only ever grows.
+
+No row is updated or deleted. A retry is a new attempt, a changed reader a new reading, a corrected label a new row of
+``label``, a changed study a new row of ``plan``. A response is identified by its trial's content key; the columns beside
+it say as what it was first asked. The driver alone writes; each finished batch of Blocks is one
+transaction, so a killed run keeps every committed one and loses at most the one in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.errors import LedgerError
+from palpate.nouns import (
+    OUTCOME_CODE,
+    Answer,
+    Case,
+    Form,
+    Outcome,
+    Perturbation,
+    Polarity,
+    Prompt,
+    Reading,
+    Response,
+    Status,
+    Trial,
+)
+from palpate.store import keys
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE session (id INTEGER PRIMARY KEY, started TEXT NOT NULL, environment TEXT NOT NULL);
+CREATE TABLE plan (id INTEGER PRIMARY KEY, digest TEXT NOT NULL, plan TEXT NOT NULL);
+CREATE TABLE model (id INTEGER PRIMARY KEY, digest TEXT NOT NULL, name TEXT NOT NULL, identity TEXT NOT NULL,
+  UNIQUE (digest, name));
+CREATE TABLE environment (id INTEGER PRIMARY KEY, model INTEGER NOT NULL REFERENCES model, environment TEXT NOT NULL,
+  UNIQUE (model, environment));
+CREATE TABLE case_ (id INTEGER PRIMARY KEY, task TEXT NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
+  UNIQUE (task, name, image));
+CREATE TABLE label (id INTEGER PRIMARY KEY, case_ INTEGER NOT NULL REFERENCES case_, label INTEGER NOT NULL,
+  grp TEXT NOT NULL, facts TEXT NOT NULL);
+CREATE TABLE perturbation (id INTEGER PRIMARY KEY, digest TEXT NOT NULL, name TEXT NOT NULL, severity INTEGER NOT NULL,
+  UNIQUE (digest));
+CREATE TABLE prompt (id INTEGER PRIMARY KEY, task TEXT NOT NULL, digest TEXT NOT NULL, record TEXT NOT NULL,
+  UNIQUE (task, record));
+CREATE TABLE response (id INTEGER PRIMARY KEY, key BLOB NOT NULL, attempt INTEGER NOT NULL,
+  model INTEGER NOT NULL REFERENCES model, case_ INTEGER NOT NULL REFERENCES case_,
+  perturbation INTEGER NOT NULL REFERENCES perturbation, prompt INTEGER NOT NULL REFERENCES prompt, repeat INTEGER NOT NULL,
+  status TEXT NOT NULL, text TEXT NOT NULL, margin REAL, mass REAL, tokens_in INTEGER, tokens_out INTEGER, seconds REAL,
+  error TEXT, UNIQUE (key, attempt));
+CREATE TABLE reading (response INTEGER NOT NULL REFERENCES response, method TEXT NOT NULL, outcome TEXT NOT NULL,
+  low INTEGER, high INTEGER, rule TEXT NOT NULL, PRIMARY KEY (response, method)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTable:
+    """The last attempt of every answered key, as columns: ``status`` codes into Status, ``outcome`` codes or −1."""
+
+    row: Mapping[bytes, int]  # key → position in the columns
+    error: NDArray[np.bool_]
+    outcome: NDArray[np.int8]
+    margin: NDArray[np.float64]
+    mass: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A response to be read: its row number, and the task and prompt it was asked under."""
+
+    row: int
+    task: str
+    prompt: Prompt
+    response: Response
+
+
+class Ledger:
+    """An open ledger. Use as a context manager; raises LedgerError for a file that is none, or is from a newer Palpate."""
+
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
+        self.path = path
+        self._rows: dict[tuple[str, ...], int] = {}  # (noun, name…) → row number, for what this process added
+        if not create and not path.exists():
+            raise LedgerError("no ledger here", where=str(path), expected="a run folder", hint="`palpate run STUDY.toml --out RUN`")
+        try:
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}", uri=True, isolation_level=None
+            )
+            self._prepare(create, read_only)
+        except sqlite3.Error as fault:
+            raise self._trouble(fault) from None
+
+    def _prepare(self, create: bool, read_only: bool) -> None:
+        db = self._db
+        if not read_only:
+            # WAL with full sync: a committed transaction survives a killed process and a power cut.
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+        if create and not db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
+            with self._transaction():
+                for statement in SCHEMA.split(";"):
+                    if statement.strip():
+                        db.execute(statement)
+                db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        version = int(db.execute("SELECT value FROM meta WHERE name='schema'").fetchone()[0])
+        if version != SCHEMA_VERSION:
+            raise LedgerError(
+                f"has schema {version}", where=str(self.path), expected=f"schema {SCHEMA_VERSION}", hint="update Palpate"
+            )
+
+    def _trouble(self, fault: sqlite3.Error) -> LedgerError:
+        text = str(fault)
+        hints = {
+            "full": "free some space; what was committed is safe, run again to go on",
+            "readonly": "the folder or file is read-only: choose another --out",
+            "unable to open": "the folder cannot be written: choose another --out",
+            "not a database": "the file is no ledger: choose another --out",
+            "malformed": "the file is damaged: keep it, and start again in another --out",
+            "locked": "another run writes to this ledger: wait for it to end",
+        }
+        hint = next((h for word, h in hints.items() if word in text), "")
+        return LedgerError(f"the ledger cannot be used: {text}", where=str(self.path), hint=hint)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK") if self._db.in_transaction else None
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as fault:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise self._trouble(fault) from None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the ledger is complete without any other file beside it."""
+        self._db.close()
+
+    # ------------------------------------------------------------ what is asked
+
+    def add_session(self, started: str, environment: Mapping[str, Any]) -> None:
+        """Record that a run started, and where."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO session (started, environment) VALUES (?, ?)", (started, json.dumps(environment, sort_keys=True))
+            )
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Every start of this run, oldest first."""
+        rows = self._db.execute("SELECT started, environment FROM session ORDER BY id").fetchall()
+        return [{"started": started, **json.loads(environment)} for started, environment in rows]
+
+    def add_model(self, name: str, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Record a model's identity, and each environment it was run in."""
+        text = json.dumps(identity, sort_keys=True, default=str)
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO model (digest, name, identity) VALUES (?,?,?)", (keys.model_digest(identity), name, text)
+            )
+            (row,) = db.execute("SELECT id FROM model WHERE digest=? AND name=?", (keys.model_digest(identity), name)).fetchone()
+            where = json.dumps(environment, sort_keys=True, default=str)
+            db.execute("INSERT OR IGNORE INTO environment (model, environment) VALUES (?, ?)", (row, where))
+            self._rows["model", name] = row
+
+    def models(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """Model name → (identity, latest environment)."""
+        rows = self._db.execute(
+            "SELECT m.name, m.identity, e.environment FROM model m JOIN environment e ON e.model = m.id ORDER BY m.id, e.id"
+        )
+        return {name: (json.loads(identity), json.loads(environment)) for name, identity, environment in rows}
+
+    def add_cases(self, task: str, cases: Iterable[Case]) -> None:
+        """Record a task's cases. No pixels, no file names; a corrected label or group is a new row of ``label``."""
+        with self._transaction() as db:
+            for case in cases:
+                image = keys.image_digest(case)
+                db.execute("INSERT OR IGNORE INTO case_ (task, name, image) VALUES (?,?,?)", (task, case.id, image))
+                (row,) = db.execute("SELECT id FROM case_ WHERE task=? AND name=? AND image=?", (task, case.id, image)).fetchone()
+                new = (row, case.label, case.group, json.dumps(dict(case.metadata), sort_keys=True, default=str))
+                last = db.execute(
+                    f"SELECT l.case_, l.label, l.grp, l.facts {_LABELLED} AND name=? ORDER BY l.id DESC LIMIT 1", (task, case.id)
+                )
+                if last.fetchone() != new:
+                    db.execute("INSERT INTO label (case_, label, grp, facts) VALUES (?,?,?,?)", new)
+                self._rows["case", task, case.id] = row
+
+    def cases(self, task: str) -> dict[str, tuple[str, int, str, dict[str, Any]]]:
+        """Case name → (image digest, label, group, metadata) as last recorded."""
+        rows = self._db.execute(f"SELECT c.name, c.image, l.label, l.grp, l.facts {_LABELLED} ORDER BY l.id", (task,))
+        return {name: (image, label, group, json.loads(facts)) for name, image, label, group, facts in rows}
+
+    def add_prompts(self, task: str, prompts: Iterable[Prompt]) -> None:
+        """Record a task's prompts with all their factors."""
+        with self._transaction() as db:
+            for prompt in prompts:
+                record = json.dumps(asdict(prompt), sort_keys=True)
+                db.execute(
+                    "INSERT OR IGNORE INTO prompt (task, digest, record) VALUES (?,?,?)", (task, keys.prompt_digest(prompt), record)
+                )
+                (row,) = db.execute("SELECT id FROM prompt WHERE task=? AND record=?", (task, record)).fetchone()
+                self._rows["prompt", task, prompt.name] = row
+
+    def add_perturbation(self, perturbation: Perturbation, digest: str) -> None:
+        """Record a perturbation under its digest."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO perturbation (digest, name, severity) VALUES (?,?,?)",
+                (digest, perturbation.name, perturbation.severity),
+            )
+            (row,) = db.execute("SELECT id FROM perturbation WHERE digest=?", (digest,)).fetchone()
+            self._rows["perturbation", str(perturbation)] = row
+
+    def add_plan(self, plan: Mapping[str, Any]) -> None:
+        """Record what this run's study asks for; the last plan is the one that is measured."""
+        text, digest = json.dumps(plan, sort_keys=True), keys.digest(plan)
+        with self._transaction() as db:
+            last = db.execute("SELECT digest FROM plan ORDER BY id DESC LIMIT 1").fetchone()
+            if last is None or last[0] != digest:
+                db.execute("INSERT INTO plan (digest, plan) VALUES (?, ?)", (digest, text))
+
+    def plan(self) -> dict[str, Any] | None:
+        """The last plan, None where there is none yet."""
+        row = self._db.execute("SELECT plan FROM plan ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    # ------------------------------------------------------------ what came back
+
+    def attempts(self) -> dict[bytes, tuple[int, bool]]:
+        """Key → (attempts so far, whether the last one ended as an error)."""
+        rows = self._db.execute("SELECT key, attempt, status FROM response ORDER BY attempt")
+        return {key: (attempt, status == Status.ERROR) for key, attempt, status in rows}
+
+    def append(self, answered: Iterable[tuple[Trial, Response]]) -> None:
+        """Append responses in one transaction; their models, cases, prompts and perturbations must have been added.
+
+        Raises LedgerError where a key and attempt are there already, or the disk is full.
+        """
+        find = self._rows
+        rows = [
+            (
+                bytes.fromhex(r.key),
+                r.attempt,
+                find["model", t.model],
+                find["case", t.task, t.case],
+                find["perturbation", str(t.perturbation)],
+                find["prompt", t.task, t.prompt.name],
+                t.repeat,
+                *(r.answer.status, r.answer.text, r.answer.margin, r.answer.mass),
+                *(r.answer.tokens_in, r.answer.tokens_out, r.answer.seconds, r.answer.error),
+            )
+            for t, r in answered
+        ]
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO response (key, attempt, model, case_, perturbation, prompt, repeat, status, text, margin, mass,"
+                " tokens_in, tokens_out, seconds, error) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                rows,
+            )
+
+    def unread(self, method: str, after: int, limit: int) -> list[Unread]:
+        """The next ``limit`` responses past row ``after`` that have something to read and that ``method`` has not read."""
+        rows = self._db.execute(
+            f"SELECT p.task, p.record, {_RESPONSE} FROM response r JOIN prompt p ON p.id = r.prompt"
+            " WHERE r.id > ? AND r.status != 'error'"
+            " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
+            (after, method, limit),
+        )
+        return [Unread(row[2], row[0], prompt_from(json.loads(row[1])), _response(row[2:])) for row in rows]
+
+    def append_readings(self, readings: Sequence[tuple[int, Reading]]) -> None:
+        """Append readings, each with the row number ``unread`` gave its response, in one transaction."""
+        rows = [(row, r.by, r.outcome, *(r.span or (None, None)), r.rule) for row, r in readings]
+        with self._transaction() as db:
+            db.executemany("INSERT INTO reading (response, method, outcome, low, high, rule) VALUES (?,?,?,?,?,?)", rows)
+
+    def answers(self, method: str) -> AnswerTable:
+        """The last attempt of every key with its reading by ``method``, as columns."""
+        rows = self._db.execute(
+            "SELECT r.key, r.status, d.outcome, r.margin, r.mass FROM response r"
+            " LEFT JOIN reading d ON d.response = r.id AND d.method = ? ORDER BY r.attempt, r.id",
+            (method,),
+        ).fetchall()
+        last = {row[0]: i for i, row in enumerate(rows)}
+        kept = [rows[i] for i in last.values()]
+        return AnswerTable(
+            row={row[0]: i for i, row in enumerate(kept)},
+            error=np.array([row[1] == Status.ERROR for row in kept], dtype=bool),
+            outcome=np.array([-1 if row[2] is None else OUTCOME_CODE[row[2]] for row in kept], dtype=np.int8),
+            margin=np.array([np.nan if row[3] is None else row[3] for row in kept], dtype=np.float64),
+            mass=np.array([np.nan if row[4] is None else row[4] for row in kept], dtype=np.float64),
+        )
+
+    def responses(self, key: str) -> list[Response]:
+        """Every attempt at a trial, first to last."""
+        rows = self._db.execute(f"SELECT {_RESPONSE} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))
+        return [_response(row) for row in rows]
+
+    def find(self, beginning: str) -> list[tuple[Trial, int]]:
+        """At most two trials whose key begins so, each with its label as last recorded."""
+        rows = self._db.execute(
+            "SELECT DISTINCT lower(hex(r.key)), m.name, c.task, c.name, v.name, v.severity, p.record, r.repeat,"
+            " (SELECT l.label FROM label l WHERE l.case_ = c.id ORDER BY l.id DESC LIMIT 1)"
+            " FROM response r JOIN model m ON m.id = r.model JOIN case_ c ON c.id = r.case_"
+            " JOIN perturbation v ON v.id = r.perturbation JOIN prompt p ON p.id = r.prompt"
+            " WHERE lower(hex(r.key)) LIKE ? || '%' LIMIT 2",
+            ("".join(c for c in beginning.lower() if c in "0123456789abcdef"),),
+        )
+        return [
+            (Trial(key, model, task, case, Perturbation(name, severity), prompt_from(json.loads(record)), repeat), label)
+            for key, model, task, case, name, severity, record, repeat, label in rows
+        ]
+
+    def readings(self, key: str) -> list[Reading]:
+        """Every reading of every attempt at a trial."""
+        rows = self._db.execute(
+            "SELECT r.attempt, d.method, d.outcome, d.low, d.high, d.rule FROM reading d JOIN response r ON r.id = d.response"
+            " WHERE r.key=? ORDER BY r.attempt, d.method",
+            (bytes.fromhex(key),),
+        ).fetchall()
+        found = []
+        for attempt, by, outcome, low, high, rule in rows:
+            span = None if low is None else (low, high)
+            found.append(Reading(key, attempt, by, Outcome(outcome), span, rule))
+        return found
+
+    def texts(self) -> Iterator[tuple[str, int, str, str]]:
+        """(key, attempt, status, text) of every response, by key: what two runs of one study are compared by."""
+        for key, attempt, status, text in self._db.execute("SELECT key, attempt, status, text FROM response ORDER BY key, attempt"):
+            yield key.hex(), attempt, status, text
+
+    def errors(self) -> dict[str, int]:
+        """Cause → how many trials ended with it at their last attempt."""
+        rows = self._db.execute(
+            "SELECT error, count(*) FROM response r WHERE status='error' AND attempt ="
+            " (SELECT max(attempt) FROM response WHERE key = r.key) GROUP BY error ORDER BY 2 DESC"
+        )
+        return {cause or "unknown": count for cause, count in rows}
+
+    def seconds(self) -> float:
+        """Model seconds spent on all answers together."""
+        return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM response").fetchone()[0])
+
+
+_LABELLED = "FROM case_ c JOIN label l ON l.case_ = c.id WHERE task=?"
+_RESPONSE = "r.id, r.key, r.attempt, r.status, r.text, r.margin, r.mass, r.tokens_in, r.tokens_out, r.seconds, r.error"
+
+
+def _response(row: tuple[Any, ...]) -> Response:
+    _, key, attempt, status, text, margin, mass, tokens_in, tokens_out, seconds, error = row
+    return Response(key.hex(), attempt, Answer(Status(status), text, margin, mass, tokens_in, tokens_out, seconds, error))
+
+
+def prompt_from(raw: Mapping[str, Any]) -> Prompt:
+    """A Prompt from its JSON record, as ``dataclasses.asdict`` wrote it."""
+    options = (raw["options"][0], raw["options"][1]) if raw["options"] else None
+    return Prompt(raw["name"], raw["text"], Form(raw["form"]), Polarity(raw["polarity"]), raw["cell"], options, raw["factors"])

@@ -1,0 +1,347 @@
+"""Study file → Study: models × tasks × prompts × perturbations × repeats, and the conditions to hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from palpate.errors import PalpateError, StudyError, unknown_name
+from palpate.files import check, load_toml
+from palpate.nouns import Condition, Form, Lineage, Perturbation, Polarity, Prompt
+from palpate.parts import Labels, ModelKind, ModelSpec, Sample
+from palpate.registry import part, parts
+from palpate.task import LabelsFile, SourceFile, SourceSpec, Task, load_task, load_task_file, prompt_set
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """``workers``: processes that run a model side by side. ``attempts``: how often a failed question is asked in one run."""
+
+    workers: int = 1
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """``images``: put example images (pixels!) into the report. ``examples``: how many cases to show per task."""
+
+    images: bool = False
+    examples: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A whole examination, every default filled in. ``Study.load`` reads it from a file."""
+
+    name: str
+    models: tuple[ModelSpec, ...]
+    tasks: tuple[Task, ...]
+    perturbations: tuple[Perturbation, ...] = (Perturbation(),)
+    repeats: int = 1
+    seed: int = 0
+    sample: Sample = field(default_factory=Sample)
+    lineages: tuple[Lineage, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    reading: str = "rules"
+    level: float = 0.95
+    draws: int = 2000
+    ask: AskSettings = AskSettings()
+    report: ReportSettings = ReportSettings()
+    text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read a study file. Raises StudyError or UnknownName naming file and key."""
+        path = Path(path)
+        return study_from(load_toml(path), str(path), path.resolve().parent)
+
+    def to_toml(self) -> str:
+        """The study with every default made explicit and every path absolute; loads to an equal Study."""
+        return tomli_w.dumps(self.text, multiline_strings=False)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SampleFile(_File):
+    """``[sample]``: how many cases per label, drawn with the study's seed."""
+
+    per_class: int | None = Field(None, ge=1)
+
+
+class ModelFile(BaseModel):
+    """``[[models]]``: a name, and for a model of one's own its kind and that kind's options."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str = Field(min_length=1)
+    kind: str | None = None
+
+
+class PromptFile(_File):
+    """``[[tasks.wordings]]``: a question in the user's own words, asked beside the prompt set."""
+
+    name: str
+    text: str
+    form: Form
+    polarity: Polarity = Polarity.POSITIVE
+    cell: str = "target"
+    options: tuple[str, str] | None = None
+    factors: dict[str, str] = {}
+
+
+class TaskEntry(_File):
+    """``[[tasks]]``: a task by name (``task`` or ``file`` where the name is the user's own), and its source of cases."""
+
+    name: str
+    task: str | None = None
+    file: str | None = None
+    prompts: str | None = None
+    wordings: list[PromptFile] = []
+    labels: LabelsFile | None = None
+    source: SourceFile | None = None
+
+
+class PairFile(_File):
+    """``[[pairs]]``: two models to compare, and how the tuned one descends from the base."""
+
+    base: str
+    tuned: str
+    relation: Literal["parent", "sibling", "unrelated", "unknown"] = "unknown"
+
+
+class MeasureFile(_File):
+    """``[measure]``."""
+
+    level: float = Field(0.95, gt=0.5, lt=1.0)
+    draws: int = Field(2000, ge=100, le=100_000)
+
+
+class AskFile(_File):
+    """``[ask]``."""
+
+    workers: int = Field(1, ge=1, le=1024)
+    attempts: int = Field(3, ge=1, le=100)
+
+
+class ReportFile(_File):
+    """``[report]``."""
+
+    images: bool = False
+    examples: int = Field(3, ge=0, le=1000)
+
+
+class GateFile(_File):
+    """``[gate]``: conditions such as ``ba_all.low >= 0.8``; ``where`` narrows them, e.g. ``{task = "pneumonia_cxr"}``."""
+
+    conditions: list[str] = []
+
+
+class StudyFile(_File):
+    """A study file."""
+
+    name: str = Field(min_length=1)
+    seed: int = 0
+    prompts: str = "reference"
+    describe: bool = False
+    perturbations: list[str] = ["none"]
+    repeats: int = Field(1, ge=1)
+    reading: str = "rules"
+    sample: SampleFile = SampleFile()
+    models: list[ModelFile] = Field(min_length=1)
+    tasks: list[TaskEntry] = Field(min_length=1)
+    pairs: list[PairFile] | None = None
+    measure: MeasureFile = MeasureFile()
+    ask: AskFile = AskFile()
+    report: ReportFile = ReportFile()
+    gate: GateFile = GateFile()
+
+
+def study_from(raw: Mapping[str, Any], where: str, folder: Path) -> Study:
+    """Check a study's tables and build it; relative paths are taken from ``folder``."""
+    parsed = check(StudyFile, raw, where)
+    models = tuple(_model(entry, parsed.seed, folder, f"{where}: models[{i}]") for i, entry in enumerate(parsed.models))
+    _unique([m.name for m in models], f"{where}: models", "model")
+    tasks = tuple(_task(entry, parsed, folder, f"{where}: tasks[{i}]") for i, entry in enumerate(parsed.tasks))
+    _unique([t.name for t in tasks], f"{where}: tasks", "task")
+    part("readings", parsed.reading, where=f"{where}: reading")
+    lineages = _lineages(parsed, [m.name for m in models], where)
+    study = Study(
+        name=parsed.name,
+        models=models,
+        tasks=tasks,
+        perturbations=tuple(_perturbation(p, f"{where}: perturbations[{i}]") for i, p in enumerate(parsed.perturbations)),
+        repeats=parsed.repeats,
+        seed=parsed.seed,
+        sample=Sample(parsed.sample.per_class, parsed.seed),
+        lineages=lineages,
+        conditions=tuple(parse_condition(c, f"{where}: gate.conditions[{i}]") for i, c in enumerate(parsed.gate.conditions)),
+        reading=parsed.reading,
+        level=parsed.measure.level,
+        draws=parsed.measure.draws,
+        ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
+        report=ReportSettings(parsed.report.images, parsed.report.examples),
+    )
+    return replace(study, text=_explicit(parsed, study, folder))
+
+
+def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
+    options = dict(entry.model_extra or {})
+    kind = entry.kind
+    if kind is None:
+        known = {name: (kind_part, preset) for kind_part, name, preset in model_presets()}
+        if entry.name not in known:
+            hint_kinds = ", ".join(sorted(parts("models")))
+            fault = unknown_name(entry.name, known, noun="model", where=f"{where}.name")
+            raise type(fault)(
+                fault.problem,
+                where=fault.where,
+                expected=f"{fault.expected}, or a `kind` ({hint_kinds}) with its options",
+                hint=fault.hint,
+            )
+        kind, preset = known[entry.name][0].name, dict(known[entry.name][1])
+        preset.pop("about", None)
+        options = {**preset, **options}
+    maker: ModelKind = part("models", kind, where=f"{where}.kind")
+    spec = ModelSpec(entry.name, kind, _absolute(options, folder), seed)
+    try:
+        maker.build(spec).close()
+    except PalpateError as fault:
+        raise fault.at(where) from None
+    return spec
+
+
+def model_presets() -> list[tuple[ModelKind, str, Mapping[str, Any]]]:
+    """Every model that a study may give by name alone."""
+    return [(kind, name, preset) for kind in parts("models").values() for name, preset in kind.presets().items()]
+
+
+def _absolute(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Options called ``path`` or ``root`` are files: taken from the study file's folder."""
+    found = dict(options)
+    for key in ("path", "root"):
+        value = found.get(key)
+        # A hub id such as org/name is left alone unless such a folder is really there.
+        if isinstance(value, str):
+            there = (folder / Path(value).expanduser()).resolve()
+            looks_local = value.startswith((".", "/", "~")) or there.exists()
+            found[key] = str(there) if looks_local or key == "root" else value
+    return found
+
+
+def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
+    if entry.file is not None:
+        task = load_task_file((folder / entry.file).resolve())
+    else:
+        task = load_task(entry.task or entry.name, where=f"{where}.{'task' if entry.task else 'name'}")
+    set_name = entry.prompts or study.prompts
+    prompts = prompt_set(set_name, task.wording, describe=study.describe, where=f"{where}.prompts")
+    prompts += tuple(_own_prompt(p, f"{where}.wordings[{i}]") for i, p in enumerate(entry.wordings))
+    _unique([p.name for p in prompts], f"{where}.wordings", "prompt")
+    _unique([p.text for p in prompts], f"{where}.wordings", "text of a prompt")
+    source = task.source
+    if entry.source is not None:
+        part("cases", entry.source.kind, where=f"{where}.source.kind")
+        given = dict(entry.source.model_extra or {})
+        if isinstance(given.get("path"), str):  # a source's path is always a file or folder, never a hub id
+            given["path"] = str((folder / Path(given["path"]).expanduser()).resolve())
+        source = SourceSpec(entry.source.kind, _absolute(given, folder))
+    if source is None:
+        raise StudyError(
+            f"task {task.name!r} has no images of its own",
+            where=where,
+            expected='a source, e.g. source = { kind = "folder", path = "my-images" }',
+            hint="a folder needs one sub-folder per label; `palpate list sources` shows the others",
+        )
+    labels = Labels(tuple(entry.labels.positive), tuple(entry.labels.negative)) if entry.labels else task.labels
+    return replace(task, name=entry.name, prompts=prompts, source=source, labels=labels)
+
+
+def _own_prompt(p: PromptFile, where: str) -> Prompt:
+    if p.form in (Form.AB, Form.BA) and p.options is None:
+        raise StudyError(
+            "options are missing", where=f"{where}.options", expected='the two option texts, e.g. ["Pneumonia", "Normal"]'
+        )
+    return Prompt(p.name, p.text, p.form, p.polarity, p.cell, p.options, p.factors)
+
+
+def _perturbation(text: str, where: str) -> Perturbation:
+    name, _, severity = text.partition("-")
+    family = part("perturbations", name, where=where)
+    level = int(severity) if severity.isdecimal() else 0
+    if level not in family.severities or (severity and not severity.isdecimal()):
+        allowed = ", ".join(str(Perturbation(name, s)) for s in family.severities)
+        raise StudyError(f"{text!r} has no such severity", where=where, expected=f"one of {allowed}")
+    return Perturbation(name, level)
+
+
+def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage, ...]:
+    """The study's own pairs; where it names none, the known pairs among its models."""
+    if parsed.pairs is None:
+        known = (pair for kind in parts("models").values() for pair in kind.lineages())
+        return tuple(pair for pair in known if pair.base in models and pair.tuned in models)
+    for i, pair in enumerate(parsed.pairs):
+        for role in ("base", "tuned"):
+            if getattr(pair, role) not in models:
+                raise unknown_name(getattr(pair, role), models, noun="model", where=f"{where}: pairs[{i}].{role}")
+    return tuple(Lineage(p.base, p.tuned, p.relation) for p in parsed.pairs)
+
+
+_CONDITION = re.compile(r"^\s*(\w+)(?:\.(\w+))?\s*(>=|<=|==|!=|>|<)\s*(\"[^\"]*\"|'[^']*'|[-+.\deE]+)\s*(?:for\s+(.+?))?\s*$")
+
+
+def parse_condition(text: str, where: str = "gate") -> Condition:
+    """``ba_all.low >= 0.8 for task=pneumonia_cxr, model=mine`` → Condition. Raises StudyError."""
+    match = _CONDITION.match(text)
+    shape = "MEASURE.low|high|value|verdict OP BOUND [for KEY=VALUE, …], e.g. ba_all.low >= 0.8 for task=pneumonia_cxr"
+    if match is None:
+        raise StudyError(f"{text!r} is no condition", where=where, expected=shape)
+    measure, quantity, operator, bound, selection = match.groups()
+    known = {name for m in parts("measures").values() for name in m.estimates}
+    if measure not in known:
+        raise unknown_name(measure, known, noun="measure", where=where)
+    quantity = quantity or "value"
+    if quantity not in ("value", "low", "high", "verdict"):
+        raise StudyError(f"{quantity!r} is no part of an estimate", where=where, expected="value, low, high or verdict")
+    words = bound[0] in "\"'"
+    if words != (quantity == "verdict") or (words and operator not in ("==", "!=")):
+        raise StudyError(
+            f"{text!r} compares {quantity} with {bound}", where=where, expected='a verdict with == or != "word", else a number'
+        )
+    pairs = [item.partition("=") for item in (selection or "").split(",") if item.strip()]
+    chosen = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    if any(not k or not v for k, v in chosen.items()):
+        raise StudyError(f"{selection!r} selects nothing", where=where, expected=shape)
+    try:
+        limit: float | str = bound[1:-1] if words else float(bound)
+    except ValueError:
+        raise StudyError(f"{bound!r} is no number", where=where, expected=shape) from None
+    return Condition(text.strip(), measure, quantity, operator, limit, chosen)
+
+
+def _unique(names: list[str], where: str, noun: str) -> None:
+    twice = {n for n in names if names.count(n) > 1}
+    if twice:
+        raise StudyError(f"the {noun} {sorted(twice)[0]!r} is given twice", where=where, expected=f"every {noun} once")
+
+
+def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
+    """The study file with nothing left to default: what ``RUN/study.toml`` holds."""
+    text = parsed.model_dump(mode="json", exclude_none=True)
+    text["models"] = [{"name": m.name, "kind": m.kind, **m.options} for m in study.models]
+    text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
+    for entry, task in zip(text["tasks"], study.tasks, strict=True):
+        assert task.source is not None
+        entry["prompts"] = entry.get("prompts", parsed.prompts)
+        if "file" in entry:
+            entry["file"] = str((folder / entry["file"]).resolve())
+        entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}
+        entry["source"] = {"kind": task.source.kind, **task.source.options}
+    # TOML has no null, and plain keys must come before tables.
+    return {**{k: v for k, v in text.items() if not isinstance(v, (dict, list))}, **text}

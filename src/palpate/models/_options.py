@@ -1,4 +1,7 @@
-"""Reading a model's options: unknown names, wrong types and numbers out of range are errors that name the model and the key."""
+"""Reading a model's options: unknown names, wrong types and numbers out of range are errors that name the model and the key.
+
+The errors carry no ``where``: whoever builds the model from a study file knows the place and adds it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,7 @@ def check_names(spec: ModelSpec, known: Iterable[str]) -> None:
         if given not in names:
             near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
             raise ModelError(
-                f"has no option {given!r}",
-                where=f"model {spec.name!r} (kind {spec.kind!r})",
+                f"model {spec.name!r} (kind {spec.kind!r}) has no option {given!r}",
                 expected=f"one of {', '.join(names)}",
                 hint=f"did you mean {' or '.join(map(repr, near))}?" if near else "",
             )
@@ -62,7 +64,7 @@ def text(spec: ModelSpec, key: str) -> str | None:
 
 
 def _wrong(spec: ModelSpec, key: str, given: Any, expected: str) -> ModelError:
-    return ModelError(f"{key} = {_toml(given)}", where=f"model {spec.name!r}", expected=expected)
+    return ModelError(f"model {spec.name!r} has {key} = {_toml(given)}", expected=expected)
 
 
 def _toml(value: Any) -> str:

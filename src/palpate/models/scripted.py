@@ -232,8 +232,7 @@ def _present(spec: ModelSpec) -> tuple[float, float]:
     if sum(ways) > 1 or len(rates) == 1:
         keys = ("accuracy", "sensitivity", "specificity", "d_prime", "criterion")
         raise ModelError(
-            "gives " + ", ".join(key for key in keys if key in spec.options),
-            where=f"model {spec.name!r}",
+            f"model {spec.name!r} gives " + ", ".join(key for key in keys if key in spec.options),
             expected="accuracy alone, or sensitivity with specificity, or d_prime with criterion",
         )
     accuracy = number(spec, "accuracy", 0.8, (0.0, 1.0))
@@ -253,7 +252,7 @@ def _by_class(spec: ModelSpec, key: str) -> tuple[float, float]:
         rate = number(spec, key, 0.0, (0.0, 1.0))
         return rate, rate
     if odd := set(given) - {"positive", "negative"}:
-        raise ModelError(f"{key} has the key {sorted(odd)[0]!r}", where=f"model {spec.name!r}", expected="positive, negative")
+        raise ModelError(f"model {spec.name!r}: {key} has the key {sorted(odd)[0]!r}", expected="positive, negative")
     inner = ModelSpec(spec.name, spec.kind, given)
     return number(inner, "negative", 0.0, (0.0, 1.0)), number(inner, "positive", 0.0, (0.0, 1.0))
 
@@ -261,7 +260,7 @@ def _by_class(spec: ModelSpec, key: str) -> tuple[float, float]:
 def _shifts(spec: ModelSpec) -> Mapping[str, float]:
     given = spec.options.get("prompt_shift", {})
     if not isinstance(given, Mapping):
-        raise ModelError("prompt_shift is not a table", where=f"model {spec.name!r}", expected='{ "suffix=one-word" = -0.1 }')
+        raise ModelError(f"model {spec.name!r}: prompt_shift is not a table", expected='{ "suffix=one-word" = -0.1 }')
     inner = ModelSpec(spec.name, spec.kind, given)
     return {key: number(inner, key, 0.0, (-10.0, 10.0)) for key in given}
 
@@ -270,12 +269,11 @@ def _check_possible(spec: ModelSpec, plan: Plan) -> None:
     edge = min(min(p, 1 - p) for p in plan.present)
     if plan.signal is None and plan.flip_rate > edge + 1e-12:
         raise ModelError(
-            f"flip_rate {plan.flip_rate:g} cannot be had at this accuracy",
-            where=f"model {spec.name!r}",
+            f"model {spec.name!r}: flip_rate {plan.flip_rate:g} cannot be had at this accuracy",
             expected=f"at most {edge:g}: inverting more answers than that would change the accuracy",
         )
     if max(plan.refusal_rate) + plan.hedge_rate > 1:
-        raise ModelError("refusal_rate + hedge_rate exceed 1", where=f"model {spec.name!r}", expected="a sum of at most 1")
+        raise ModelError(f"model {spec.name!r}: refusal_rate + hedge_rate exceed 1", expected="a sum of at most 1")
 
 
 def _selects(key: str, prompt: Prompt) -> bool:

@@ -1,0 +1,107 @@
+"""A question into tokens: the checkpoint's own chat template, image before text, and never a second beginning-of-text token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from palpate.errors import ModelError
+from palpate.models._hf_load import Loaded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LABELS = "labels"
+"""Some processors add training labels; a forward pass with them would compute a loss."""
+
+
+class Encoder:
+    """Renders and tokenises the questions of one model."""
+
+    def __init__(self, loaded: Loaded, system: str | None) -> None:
+        self.loaded, self.system = loaded, system
+        self._rendered: dict[tuple[str, bool], str] = {}
+        if loaded.template is None and not loaded.text_only:
+            raise ModelError(
+                "the checkpoint has no chat template, and a wrong one would change its answers",
+                expected="chat_template.jinja in its folder",
+                hint='chat_template = "FILE.jinja", as its model card gives it',
+            )
+
+    def render(self, question: str, *, image: bool) -> str:
+        """The whole prompt as text, with the template's placeholder where the image goes."""
+        key = question, image
+        if key not in self._rendered:
+            self._rendered[key] = self._render(question, image=image)
+        return self._rendered[key]
+
+    def _render(self, question: str, *, image: bool) -> str:
+        loaded = self.loaded
+        if loaded.template is None:
+            return question if self.system is None else f"{self.system}\n{question}"  # a plain language model continues text
+        from jinja2 import TemplateError
+
+        def content(said: str, *, shown: bool) -> Any:
+            picture = [{"type": "image"}] if shown else []
+            return said if loaded.text_only else [*picture, {"type": "text", "text": said}]
+
+        messages = [] if self.system is None else [{"role": "system", "content": content(self.system, shown=False)}]
+        messages.append({"role": "user", "content": content(question, shown=image)})
+        try:
+            rendered = loaded.processor.apply_chat_template(
+                messages, chat_template=loaded.template, add_generation_prompt=True, tokenize=False
+            )
+        except (TemplateError, KeyError, TypeError, ValueError) as fault:
+            raise ModelError(
+                f"its chat template fails: {fault}", hint="a `system` prompt is not allowed by every template"
+            ) from fault
+        return str(rendered)
+
+    def _special(self, rendered: str) -> dict[str, bool]:
+        """What transformers' own apply_chat_template(tokenize=True) does about beginning-of-text tokens."""
+        bos = self.loaded.tokenizer.bos_token
+        templated = self.loaded.template is not None
+        if (templated and self.loaded.text_only) or (bos and rendered.startswith(bos)):
+            return {"add_special_tokens": False}
+        return {}
+
+    def batch(self, rendered: Sequence[str], images: Sequence[Image] | None) -> dict[str, Any]:
+        """Model inputs as tensors, padded on the left, one row per text; one image per row (None: text only)."""
+        common = {"return_tensors": "pt", "padding": True, **self._special(rendered[0])}
+        if images is None:
+            found = self.loaded.tokenizer(list(rendered), **common)
+        else:
+            found = self.loaded.processor(text=list(rendered), images=[[image] for image in images], **common)
+        return {name: value for name, value in found.items() if name != LABELS}
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text whose image placeholders, if any, are already as long as the image."""
+        return list(self.loaded.tokenizer(text, **self._special(text))["input_ids"])
+
+    def shared(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Shared:
+        """B images, each preprocessed once, and the token ids of all their questions (rendered texts with one placeholder)."""
+        first = [asked[0] for asked in questions]
+        found = self.loaded.processor(
+            text=list(first),
+            images=[[image] for image in images],
+            return_tensors="pt",
+            padding=True,
+            return_text_replacement_offsets=True,
+            **self._special(first[0]),
+        )
+        replaced = found.pop("text_replacement_offsets")
+        ids = []
+        for asked, replacements in zip(questions, replaced, strict=True):
+            own = [replacement["replacement"] for replacement in replacements]
+            ids.append([self.ids(self.loaded.processor.get_text_with_replacements([text], list(own))[0][0]) for text in asked])
+        inputs = {name: value for name, value in found.items() if name != LABELS}
+        return Shared(inputs, ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """``inputs``: of the first question of every image, one row per image. ``ids[b][p]``: of question p on image b."""
+
+    inputs: dict[str, Any]
+    ids: list[list[list[int]]]

@@ -1,0 +1,193 @@
+"""A checkpoint into memory: processor and weights through transformers' Auto classes, and nothing left to chance.
+
+Weights that are missing, unexpected or of another shape stop the run: transformers would fill them with random numbers and
+only warn. The checkpoint's own sampling defaults are put aside, so that greedy means greedy.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+from palpate.errors import ModelError
+from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of
+from palpate.models._hf_settings import Settings
+
+CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError)
+"""What transformers raises for a checkpoint it cannot make sense of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to be asked. ``processor`` is the tokenizer itself where the model reads text only."""
+
+    model: Any
+    processor: Any
+    tokenizer: Any
+    device: str
+    dtype: str
+    text_only: bool
+    family: str
+    template: str | None
+    eos: frozenset[int]
+    pad: int
+
+
+def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
+    """Raises ModelError where the checkpoint does not load completely."""
+    try:
+        import torch
+        import transformers
+    except ImportError as fault:
+        raise ModelError(f"{fault.name or fault} is not installed", where=settings.path, expected=EXTRA) from None
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    text_only = checkpoint.text_only if settings.text_only is None else settings.text_only
+    device, dtype = device_of(settings), dtype_of(settings)
+    with _quiet_and_offline():
+        processor = _processor(checkpoint, settings, text_only=text_only)
+        auto = transformers.AutoModelForCausalLM if text_only else transformers.AutoModelForImageTextToText
+        model = _model(auto, checkpoint, settings, getattr(torch, dtype))
+    try:
+        model = model.to(device).eval()
+    except (RuntimeError, AssertionError) as fault:
+        raise ModelError(
+            f"cannot be put on {device}: {_first_line(fault)}", where=settings.path, expected="device = 'cpu'"
+        ) from None
+    tokenizer = getattr(processor, "tokenizer", processor)
+    tokenizer.padding_side = "left"
+    eos = _eos(model, tokenizer)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
+    model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
+    template = settings.chat_template or getattr(processor, "chat_template", None) or tokenizer.chat_template
+    return Loaded(model, processor, tokenizer, device, dtype, text_only, checkpoint.architecture, template, eos, pad)
+
+
+def _processor(checkpoint: Checkpoint, settings: Settings, *, text_only: bool) -> Any:
+    from transformers import AutoProcessor, AutoTokenizer
+
+    common = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    try:
+        if text_only:
+            return _with_pad(AutoTokenizer.from_pretrained(checkpoint.folder, **common))
+        with _no_video():
+            processor = AutoProcessor.from_pretrained(checkpoint.folder, backend=backend_of(settings), **common)
+    except CAUSES as fault:
+        raise ModelError(f"its processor does not load: {_first_line(fault)}", where=settings.path) from fault
+    if getattr(processor, "video_processor", True) is None:
+        # Chat templates of this kind read the frame rate even where there is no video.
+        processor.video_processor = SimpleNamespace(num_frames=1, fps=1)
+    if getattr(processor, "image_processor", None) is None:
+        raise ModelError("reads no images: its processor has no image processor", where=settings.path, expected="text_only = true")
+    _with_pad(processor.tokenizer)
+    return processor
+
+
+def _with_pad(tokenizer: Any) -> Any:
+    """Batches need something to pad with; what it is does not matter, for it is masked."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) -> Any:
+    attention = {"attn_implementation": settings.attn_implementation} if settings.attn_implementation else {}
+    try:
+        model, found = auto.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=settings.trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are listed, below
+            **attention,
+        )
+    except CAUSES as fault:
+        raise ModelError(f"does not load: {_first_line(fault)}", where=settings.path) from fault
+    unexpected = [key for key in found["unexpected_keys"] if not any(re.search(p, key) for p in settings.ignore_keys)]
+    faults = [
+        _listed("missing, and would be random", found["missing_keys"]),
+        _listed("of another shape, and would be random", (str(m[0]) for m in found["mismatched_keys"])),
+        _listed("unknown to this architecture", unexpected),
+        "; ".join(str(message) for message in found.get("error_msgs") or ()),
+    ]
+    if any(faults):
+        raise ModelError(
+            "its weights do not fit its config: " + "; ".join(filter(None, faults)),
+            where=settings.path,
+            expected=f"exactly the weights of {type(model).__name__}",
+            hint='ignore_keys = ["…"] for weights known to be unused' if unexpected else "",
+        )
+    return model
+
+
+def _listed(what: str, keys: Iterable[str]) -> str:
+    names = sorted(keys)
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{len(names)} {what}: {', '.join(names[:8])}{more}" if names else ""
+
+
+def _eos(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: the generation config's (else the config's) and the tokenizer's."""
+    given = model.generation_config.eos_token_id
+    if given is None:
+        given = getattr(model.config.get_text_config(), "eos_token_id", None)
+    several = given if isinstance(given, list | tuple) else [given]
+    return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)
+
+
+def _first_line(fault: BaseException) -> str:
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[0] if lines else type(fault).__name__
+
+
+@contextmanager
+def _quiet_and_offline() -> Iterator[None]:
+    """No progress bars and no warnings while loading, and no look at the hub: everything is on this disk by now."""
+    from huggingface_hub import constants
+    from transformers.utils import logging
+
+    level, bars, offline = logging.get_verbosity(), logging.is_progress_bar_enabled(), constants.HF_HUB_OFFLINE
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    constants.HF_HUB_OFFLINE = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _no_video() -> Iterator[None]:
+    """Without torchvision a processor that owns a video processor cannot be made; let it be made without one."""
+    if find_spec("torchvision") is not None:
+        yield
+        return
+    from transformers import processing_utils
+    from transformers.models.auto import video_processing_auto
+
+    class NoVideoProcessor:
+        @classmethod
+        def from_pretrained(cls, *_: Any, **__: Any) -> None:
+            return None
+
+    mixin = processing_utils.ProcessorMixin
+    check, auto = mixin.check_argument_for_proper_class, video_processing_auto.AutoVideoProcessor
+    mixin.check_argument_for_proper_class = lambda self, name, value: None if value is None else check(self, name, value)
+    video_processing_auto.AutoVideoProcessor = NoVideoProcessor
+    try:
+        yield
+    finally:
+        mixin.check_argument_for_proper_class = check
+        video_processing_auto.AutoVideoProcessor = auto

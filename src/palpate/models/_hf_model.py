@@ -1,0 +1,210 @@
+"""A Hugging Face image-text-to-text checkpoint that answers the trials of Blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from palpate.errors import ModelError
+from palpate.models import _hf_identity as identity
+from palpate.models._hf_settings import Settings
+from palpate.nouns import Answer, Block, Prompt, Status, Stimulus, Trial
+from palpate.parts import Fingerprint
+
+if TYPE_CHECKING:
+    from palpate.models._hf_decode import Chooser, Row
+    from palpate.models._hf_encode import Encoder
+    from palpate.models._hf_load import Loaded
+    from palpate.models._hf_score import AnswerTokens
+
+SHARES_PREFIX = frozenset({"llava"})
+"""Architectures whose shared-prefix answers are tested to equal plain ones."""
+FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, OSError)
+"""What a processor or a forward pass raises for one question it cannot take."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """What is made at the first question."""
+
+    loaded: Loaded
+    encoder: Encoder
+    chooser: Chooser
+    tokens: dict[tuple[str, Prompt], AnswerTokens | None]
+
+
+class HFModel:
+    """Answers from a local folder or a hub checkpoint. Weights are loaded at the first ``ask`` and freed by ``close``."""
+
+    def __init__(self, settings: Settings, *, name: str, kind: str = "hf") -> None:
+        identity.check_local(settings.path)  # a mistyped folder is an error now, not after the study was planned
+        self.settings, self.name, self.kind = settings, name, kind
+        self.blocks_at_once = 8 if settings.images_at_once is None else settings.images_at_once
+        self._ready: Ready | None = None
+
+    @cached_property
+    def checkpoint(self) -> identity.Checkpoint:
+        """Where it lies, with what is needed to say what it is (not yet its weights, for a hub id)."""
+        return identity.find(self.settings, weights=False)
+
+    @property
+    def text_only(self) -> bool:
+        """True for a language model that takes no image."""
+        given = self.settings.text_only
+        return self.checkpoint.text_only if given is None else given
+
+    @property
+    def path(self) -> str:
+        """``plain`` or ``prefix``: decided by architecture, never by what is in a batch."""
+        if self.settings.inference != "auto":
+            return self.settings.inference
+        return "prefix" if self.checkpoint.architecture in SHARES_PREFIX and not self.text_only else "plain"
+
+    def fingerprint(self) -> Fingerprint:
+        """Identity and environment; no torch, no weights in memory."""
+        settings, checkpoint = self.settings, self.checkpoint
+        dtype = identity.dtype_of(settings)
+        template = settings.chat_template or checkpoint.chat_template or ""
+        hub = checkpoint.hub
+        what: dict[str, Any] = {
+            "kind": "hf",
+            "adapter_version": identity.ADAPTER_VERSION,
+            "spellings_version": identity.SPELLINGS_VERSION,
+            "checkpoint": f"{hub[0]}@{hub[1]}" if hub else checkpoint.digest,
+            "architecture": checkpoint.architecture,
+            "text_only": self.text_only,
+            "chat_template": blake2b(template.encode(), digest_size=16).hexdigest(),
+            "system": settings.system,
+            "image_processor": None if self.text_only else checkpoint.image_processor,
+            "image_backend": None if self.text_only else identity.backend_of(settings),
+            "generation": dict(settings.generation),
+            "dtype": dtype,
+            "attention": settings.attn_implementation or "default",
+        }
+        if dtype != "float32":
+            # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
+            what |= {"inference": self.path, "images_at_once": self._images_at_once()}
+        where = {"path": settings.path, "device": identity.device_of(settings), "inference": self.path} | identity.versions()
+        return Fingerprint(what, where)
+
+    def ask(self, stimuli: Sequence[Stimulus]) -> list[list[Answer]]:
+        """One list per stimulus, one Answer per trial. ``seconds`` is the batch's time shared out evenly."""
+        if self.text_only and any(stimulus.image is not None for stimulus in stimuli):
+            raise ModelError(f"model {self.name!r} reads text only and was given an image", expected="questions without an image")
+        ready = self._loaded()
+        answers: list[list[Answer]] = []
+        for batch in self._batches(stimuli):
+            answers += self._answer(ready, batch)
+        return answers
+
+    def close(self) -> None:
+        """Free the weights."""
+        if self._ready is not None:
+            cuda = self._ready.loaded.device.startswith("cuda")
+            self._ready = None
+            if cuda:
+                import_module("torch").cuda.empty_cache()
+
+    # ------------------------------------------------------------ batches
+
+    def _images_at_once(self) -> int:
+        on_cpu = identity.device_of(self.settings) == "cpu"
+        return self.settings.images_at_once or (1 if on_cpu else 8)
+
+    def _batches(self, stimuli: Sequence[Stimulus]) -> list[list[Stimulus]]:
+        """Runs of neighbours with images, at most ``images_at_once``; one without an image, or on the plain path, stays alone."""
+        batches: list[list[Stimulus]] = []
+        for stimulus in stimuli:
+            last = batches[-1] if batches else []
+            joins = self.path == "prefix" and stimulus.image is not None and last and last[-1].image is not None
+            if joins and len(last) < self._images_at_once():
+                last.append(stimulus)
+            else:
+                batches.append([stimulus])
+        return batches
+
+    def _loaded(self) -> Ready:
+        if self._ready is None:
+            from palpate.models._hf_decode import Chooser
+            from palpate.models._hf_encode import Encoder
+            from palpate.models._hf_load import load
+
+            loaded = load(identity.find(self.settings, weights=True), self.settings)
+            try:
+                encoder = Encoder(loaded, self.settings.system)
+            except ModelError as fault:
+                raise fault.at(self.settings.path) from None
+            self._ready = Ready(loaded, encoder, Chooser(self.settings, loaded.eos), {})
+        return self._ready
+
+    def _answer(self, ready: Ready, batch: list[Stimulus]) -> list[list[Answer]]:
+        """The batch's answers. What does not fit into memory is halved; what fails together is tried apart."""
+        started = time.perf_counter()
+        try:
+            rows = self._run(ready, batch)
+        except FAULTS as fault:
+            memory = _out_of_memory(fault)
+            if memory and ready.loaded.device.startswith("cuda"):
+                import_module("torch").cuda.empty_cache()
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return self._answer(ready, batch[:half]) + self._answer(ready, batch[half:])
+            trials = batch[0].block.trials
+            if memory and len(trials) > 1:
+                half = len(trials) // 2
+                parts = (_with_trials(batch[0], trials[:half]), _with_trials(batch[0], trials[half:]))
+                return [[answer for part in parts for answer in self._answer(ready, [part])[0]]]
+            cause = "out of memory" if memory else f"{type(fault).__name__}: {str(fault).strip()[:300]}"
+            return [[Answer(Status.ERROR, error=cause) for _ in trials]]
+        seconds = (time.perf_counter() - started) / max(sum(map(len, rows)), 1)
+        return [[self._finish(ready, row, seconds) for row in one] for one in rows]
+
+    def _run(self, ready: Ready, batch: list[Stimulus]) -> list[list[Row]]:
+        from palpate.models._hf_plain import answer_plain
+
+        rows = [self._rows(ready, stimulus) for stimulus in batch]
+        for stimulus, one in zip(batch, rows, strict=True):
+            answer_plain(ready.encoder, ready.chooser, one, stimulus.image)
+        return rows
+
+    def _rows(self, ready: Ready, stimulus: Stimulus) -> list[Row]:
+        from palpate.models._hf_decode import Row
+
+        shown, block = stimulus.image is not None, stimulus.block
+        prompts = ((trial, trial.prompt) for trial in block.trials)
+        return [Row(block, t, ready.encoder.render(p.text, image=shown), self.settings.budget(p.form)) for t, p in prompts]
+
+    def _finish(self, ready: Ready, row: Row, seconds: float) -> Answer:
+        from palpate.models._hf_score import answer_tokens, margin_and_mass
+
+        if row.bad:
+            return Answer(Status.ERROR, tokens_in=row.tokens_in, seconds=seconds, error="non-finite logits")
+        prompt = row.trial.prompt
+        key = row.rendered, prompt
+        if key not in ready.tokens:
+            ready.tokens[key] = answer_tokens(ready.encoder, prompt, row.rendered)
+        tokens = ready.tokens[key]
+        margin, mass = margin_and_mass(row.first_logits, tokens) if tokens is not None else (None, None)
+        text = ready.loaded.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
+        status = Status.OK if row.ended else Status.TRUNCATED
+        return Answer(status, text, margin, mass, row.tokens_in, len(row.tokens), seconds)
+
+
+def _with_trials(stimulus: Stimulus, trials: tuple[Trial, ...]) -> Stimulus:
+    block = stimulus.block
+    return Stimulus(Block(block.model, block.task, block.case, block.perturbation, trials), stimulus.image)
+
+
+def _out_of_memory(fault: BaseException) -> bool:
+    words = str(fault).lower()
+    return type(fault).__name__ == "OutOfMemoryError" or "not enough memory" in words or "can't allocate memory" in words
+
+
+def options_without(names: frozenset[str], options: Mapping[str, str]) -> Mapping[str, str]:
+    """The options' descriptions, less some."""
+    return {name: text for name, text in options.items() if name not in names}

@@ -1,0 +1,120 @@
+"""The options of a Hugging Face model, checked once and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from palpate.errors import ModelError
+from palpate.models._options import check_names, number, one_of, text, whole
+from palpate.nouns import Form
+from palpate.parts import ModelSpec
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+LIMIT = 1_000_000
+
+OPTIONS: Mapping[str, str] = {
+    "path": "the checkpoint: a local folder, or a hub id such as org/name",
+    "revision": "hub branch, tag or commit (default: main)",
+    "dtype": "auto (float32 on CPU, bfloat16 on CUDA), float32, bfloat16 or float16",
+    "device": "auto (CUDA where there is one, else CPU), or a torch device such as cuda:1",
+    "attn_implementation": "eager, sdpa, flash_attention_2… (default: what transformers chooses)",
+    "trust_remote_code": "run Python code that comes with the checkpoint (default false)",
+    "text_only": "true for a language model without images (default: taken from its config)",
+    "system": "system prompt, put before the question in the checkpoint's chat template (default none)",
+    "chat_template": "Jinja chat template, or a file that holds one, where the checkpoint has none or a wrong one",
+    "image_backend": "pil, the same pixels on every machine, or torchvision (default pil)",
+    "max_new_tokens": "longest answer, in tokens (default 32 for closed questions, 256 for descriptions and open ones)",
+    "max_new_tokens_open": "longest answer to a description or open question, where it differs from max_new_tokens",
+    "min_new_tokens": "shortest answer, in tokens (default 0)",
+    "temperature": "0 is greedy decoding (default); above 0 draws each token, seeded by the trial",
+    "top_p": "with a temperature: the nucleus, the smallest set of tokens of at least this probability (default 1)",
+    "inference": "auto, plain (each block one ordinary batch) or prefix (each image's tokens are read once for all its questions)",
+    "images_at_once": "images per batch (default 1 on CPU, 8 on CUDA)",
+    "threads": "CPU threads torch may use (default: torch's own choice)",
+    "ignore_keys": "regular expressions of checkpoint weights that this architecture may leave unused (default none)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to load a checkpoint and how to ask it. ``max_new_tokens``: (closed forms, other forms)."""
+
+    path: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    attn_implementation: str | None = None
+    trust_remote_code: bool = False
+    text_only: bool | None = None
+    system: str | None = None
+    chat_template: str | None = None
+    image_backend: str = "pil"
+    max_new_tokens: tuple[int, int] = (32, 256)
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    inference: str = "auto"
+    images_at_once: int | None = None
+    threads: int | None = None
+    ignore_keys: tuple[str, ...] = ()
+    seed: int = 0
+
+    def budget(self, form: Form) -> int:
+        """The most new tokens an answer of that form may have."""
+        return self.max_new_tokens[0 if form.closed else 1]
+
+    @property
+    def generation(self) -> Mapping[str, object]:
+        """The settings that decide which tokens are chosen. The seed matters only where tokens are drawn."""
+        fixed = {
+            "max_new_tokens": list(self.max_new_tokens),
+            "min_new_tokens": self.min_new_tokens,
+            "temperature": self.temperature,
+        }
+        return fixed if self.temperature == 0 else fixed | {"top_p": self.top_p, "seed": self.seed}
+
+
+def settings_from(spec: ModelSpec) -> Settings:
+    """Raises ModelError for unknown options and values out of range."""
+    check_names(spec, OPTIONS)
+    path = text(spec, "path")
+    if not path:
+        raise ModelError(f"model {spec.name!r} has no path", expected="path = a checkpoint's folder, or a hub id such as org/name")
+    closed = whole(spec, "max_new_tokens", 32, (1, LIMIT))
+    open_form = whole(spec, "max_new_tokens_open", closed if "max_new_tokens" in spec.options else 256, (1, LIMIT))
+    return Settings(
+        path=path,
+        revision=text(spec, "revision"),
+        dtype=one_of(spec, "dtype", DTYPES),
+        device=text(spec, "device") or "auto",
+        attn_implementation=text(spec, "attn_implementation"),
+        trust_remote_code=one_of(spec, "trust_remote_code", (False, True)),
+        text_only=one_of(spec, "text_only", (False, True)) if "text_only" in spec.options else None,
+        system=text(spec, "system"),
+        chat_template=_template(text(spec, "chat_template"), spec.name),
+        image_backend=one_of(spec, "image_backend", ("pil", "torchvision")),
+        max_new_tokens=(closed, open_form),
+        min_new_tokens=whole(spec, "min_new_tokens", 0, (0, LIMIT)),
+        temperature=number(spec, "temperature", 0.0, (0.0, 100.0)),
+        top_p=number(spec, "top_p", 1.0, (1e-6, 1.0)),
+        inference=one_of(spec, "inference", ("auto", "plain", "prefix")),
+        images_at_once=_optional(spec, "images_at_once"),
+        threads=_optional(spec, "threads"),
+        ignore_keys=tuple(map(str, spec.options.get("ignore_keys", ()))),
+        seed=spec.seed,
+    )
+
+
+def _optional(spec: ModelSpec, key: str) -> int | None:
+    return whole(spec, key, 1, (1, LIMIT)) if key in spec.options else None
+
+
+def _template(given: str | None, model: str) -> str | None:
+    if given is None or "{" in given or "\n" in given:
+        return given
+    try:
+        return Path(given).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ModelError(f"model {model!r}: chat_template {given!r} cannot be read: {fault}") from None

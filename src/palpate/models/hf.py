@@ -1,0 +1,33 @@
+"""Kind ``hf``: any Hugging Face image-text-to-text checkpoint, from a local folder or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from palpate.models._hf_model import HFModel
+from palpate.models._hf_settings import OPTIONS, settings_from
+from palpate.nouns import Lineage
+from palpate.parts import Model, ModelSpec
+
+
+class HFKind:
+    """Loads checkpoints with ``AutoProcessor`` and ``AutoModelForImageTextToText`` and asks through their own chat template."""
+
+    name: ClassVar[str] = "hf"
+    options: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """None: a checkpoint is named by its path or hub id."""
+        return {}
+
+    def lineages(self) -> Sequence[Lineage]:
+        """None."""
+        return ()
+
+    def build(self, spec: ModelSpec) -> Model:
+        """Raises ModelError for bad options and for a local folder that does not exist."""
+        return HFModel(settings_from(spec), name=spec.name)
+
+
+PARTS = (HFKind(),)

@@ -1,0 +1,420 @@
+"""Reading an answer by rules: by form and polarity, in a fixed order, with the words it rests on.
+
+``RULES`` is the whole precedence: each rule looks at the text and either decides or passes. The words are in
+``_vocabulary.py``, the reading of findings ("no evidence of …") in ``_findings.py``.
+
+    contradiction  "Yes and no", "A or B", "both"                     hedge
+    announced      "The answer is no", "Final answer: (B)"            what it announces
+    leading        "Yes, …", "B) No pneumonia", "(A)"                 yes/no or the letter, through the polarity
+    option         the whole text is an option's text                 that option
+    last line      a last line that is "Yes" or "B" alone
+    degenerate     one word again and again, no letters               off-topic
+    findings       what sentences assert or deny of the condition     positive, negative
+    normality      "The image is normal", "no abnormalities"          negative, positive
+    refusal        "I cannot see the image", "I cannot diagnose"      refuse-capability, refuse-policy
+    hedge          "may represent pneumonia", "unclear"               hedge
+    referral       only "please consult a doctor"                     refuse-policy
+
+Nothing fits: unparsed. A definite answer beats a refusal beside it ("I'm not a doctor, but yes").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from palpate.nouns import Form, Outcome, Polarity, Prompt
+from palpate.parts import ReadText, Rubric
+from palpate.readings import _findings as findings
+from palpate.readings import _vocabulary as words
+from palpate.readings._findings import Mention, Says
+
+HEAD, TAIL = 20_000, 2_000
+"""Characters read of a long text: its beginning, and its end, where a final answer stands."""
+NO_RUBRIC = Rubric("")
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What the rules know of the question, and the text made plain: lower case, markup blanked, as long as it was."""
+
+    text: str
+    form: Form
+    polarity: Polarity
+    options: tuple[str, str] | None
+    rubric: Rubric
+    cell: str
+
+    @property
+    def lettered(self) -> bool:
+        return self.form in (Form.AB, Form.BA)
+
+    @cached_property
+    def option_texts(self) -> tuple[str, str] | None:
+        return None if self.options is None else (_plain_option(self.options[0]), _plain_option(self.options[1]))
+
+    @cached_property
+    def says_yes_no(self) -> bool:
+        """True where "yes" and "no" are answers: a yes-no question, or options that are the words yes and no."""
+        if self.form is Form.YES_NO:
+            return True
+        return self.lettered and self.option_texts is not None and set(self.option_texts) == {"yes", "no"}
+
+    def first(self, chosen: bool) -> Outcome:
+        """What choosing "yes" or option A (True), or the other (False), asserts."""
+        return Outcome.POSITIVE if chosen is (self.polarity is Polarity.POSITIVE) else Outcome.NEGATIVE
+
+    def word(self, verdict: str) -> Outcome | None:
+        """What the word yes, no, a or b asserts here; None where it is no answer to this form."""
+        if verdict in ("a", "b"):
+            return self.first(verdict == "a") if self.lettered else None
+        if not self.says_yes_no:
+            return None
+        yes_is_first = self.form is Form.YES_NO or (self.option_texts or ("yes", ""))[0] == "yes"
+        return self.first((verdict == "yes") is yes_is_first)
+
+    @cached_property
+    def terms(self) -> findings.Terms | None:
+        """The rubric's words, and the options' where they are no yes or no."""
+        rubric = self.rubric
+        present, absent = (*rubric.positive, *((rubric.condition,) if rubric.condition else ())), rubric.negative
+        if self.lettered and self.option_texts is not None and not self.says_yes_no:
+            yes, no = self.option_texts if self.polarity is Polarity.POSITIVE else self.option_texts[::-1]
+            if yes not in present and not yes.startswith("no "):
+                present = (*present, yes)
+            if yes not in no and no not in absent and not no.startswith(("no ", "not ", "without ")):
+                absent = (*absent, no)
+        return findings.terms(present, absent, rubric.condition or (present[-1] if present else ""))
+
+    @cached_property
+    def refusal(self) -> tuple[Outcome, tuple[int, int]] | None:
+        return _find_refusal(self.text) if words.CUES.search(self.text) else None
+
+    @cached_property
+    def finding(self) -> Mention | None:
+        """What the sentences say of the condition, sentences that refuse apart."""
+        if self.terms is None:
+            return None
+        return findings.verdict([m for m in findings.mentions(self.text, self.terms) if not _in_refusal(self.text, m.span)])
+
+
+def _plain_option(option: str) -> str:
+    return " ".join(option.lower().strip(" .").split())
+
+
+# ---------------------------------------------------------------- the rules, in order
+
+
+def _contradiction(q: _Question) -> ReadText | None:
+    found = words.BOTH.search(q.text, 0, 200) if q.says_yes_no else None
+    if found is None and q.lettered:
+        found = words.BOTH_LETTERS.search(q.text, 0, 120) or words.BOTH_OPTIONS.search(q.text, 0, 200)
+    if found is None:
+        return None
+    if words.MENTIONS_VERDICT.search(q.text) and (announced := _announced(q)):
+        return announced  # "Yes or no? The answer is no."
+    return ReadText(Outcome.HEDGE, found.span(), "contradiction")
+
+
+def _announced(q: _Question) -> ReadText | None:
+    """The verdict a text announces; of several the last one where it is called final or they agree, else a hedge."""
+    if not q.form.closed or not words.MENTIONS_VERDICT.search(q.text):
+        return None
+    read: list[tuple[Outcome, tuple[int, int], bool]] = []
+    for found in words.EXPLICIT.finditer(q.text):
+        number = next(n for n in ("", "2", "3", "4") if found[f"word{n}"])
+        word, after = found[f"word{number}"], found[f"after{number}"]
+        outcome = q.word(word)
+        listed = word in ("a", "b") and (_is_article(word, after) or "or b" in after or "and b" in after)
+        if outcome is not None and not listed and not after.lstrip().startswith(("or ", "and no", "/")):
+            read.append((outcome, found.span(f"word{number}"), bool(found["final"])))
+    if not read:
+        return None
+    outcome, span, final = read[-1]
+    if final or all(other == outcome for other, _, _ in read):
+        return ReadText(outcome, span, "announced")
+    return ReadText(Outcome.HEDGE, span, "announced, contradictory")
+
+
+def _is_article(word: str, after: str) -> bool:
+    """True for the "a" of "a tumor": a blank and a word follow, nothing that marks a letter."""
+    return word == "a" and len(after) > 1 and after[0] == " " and after[1].isalpha()
+
+
+def _leading(q: _Question) -> ReadText | None:
+    if q.says_yes_no and (read := _leading_word(q)):
+        return read
+    return _leading_letter(q) if q.lettered else None
+
+
+def _leading_word(q: _Question) -> ReadText | None:
+    found = words.LEADING.match(q.text)
+    if found is None:
+        short = words.SHORT_VERDICT.match(q.text) if len(q.text) < 60 else None
+        return None if short is None else _from_word(q, _short_word(short), short.span(), "short verdict")
+    word, yes = found["word"], found["yes"] is not None
+    if word in words.STRONG_YES and words.NOT_AFTER.match(q.text, found.end("word")):
+        yes = False
+    elif word == "no" and _is_determiner(found["after"]):
+        return None
+    if not yes and q.refusal is not None and q.refusal[1][0] <= found.end() + 1:
+        return None  # "No, I cannot view images": the refusal is the answer
+    return _from_word(q, "yes" if yes else "no", found.span("word"), "leading word")
+
+
+def _is_determiner(after: str) -> bool:
+    """True for the "no" of "no pneumonia": a word follows that no answer goes on with, and no punctuation stands between."""
+    word = after.strip()
+    return bool(word) and word[0].isalpha() and not words.NO_AS_ANSWER.fullmatch(word)
+
+
+def _short_word(found: re.Match[str]) -> str:
+    groups = found.groupdict()
+    denied = groups["so"] == "not" or groups["notso"] or groups["isnot"] or groups["likely"] in ("no", "not") or groups["course"]
+    return "no" if denied else "yes"
+
+
+def _from_word(q: _Question, word: str, span: tuple[int, int], rule: str) -> ReadText | None:
+    outcome = q.word(word)
+    return None if outcome is None else ReadText(outcome, span, rule)
+
+
+def _leading_letter(q: _Question) -> ReadText | None:
+    found = words.LETTER.match(q.text)
+    if found is None or words.LISTED.match(q.text):
+        return None
+    letter, rest = found["word"], q.text[found.end("word") :]
+    if _is_article(letter, rest):
+        return None  # "A tumor." is a finding
+    named = _option_at(q, rest)
+    outcome = q.first(letter == "a")
+    contradicted = named is not None and named is not (letter == "a")
+    if named is None and q.terms is not None and rest.strip(" .)"):
+        line = rest.split("\n", 1)[0]
+        said = findings.verdict(list(findings.mentions(line, q.terms)))
+        contradicted = (
+            said is not None and said.says is not Says.MAYBE and (said.says is Says.PRESENT) is (outcome is Outcome.NEGATIVE)
+        )
+    if contradicted:
+        return ReadText(Outcome.HEDGE, found.span("word"), "letter contradicts its text")
+    return ReadText(outcome, found.span("word"), "letter")
+
+
+def _option_at(q: _Question, rest: str) -> bool | None:
+    """True where the text goes on with option A's text, False for B's; the longer one first: "No tumor" is not "tumor"."""
+    if q.option_texts is None:
+        return None
+    start = " ".join(rest.lstrip(" \n).:,;\"'-/]}(")[:200].split())
+    for option in sorted(q.option_texts, key=len, reverse=True):
+        if start.startswith(option) and not start[len(option) : len(option) + 1].isalnum():
+            return option == q.option_texts[0]
+    return None
+
+
+def _option(q: _Question) -> ReadText | None:
+    """The text is an option's text and nothing more (an article and "the image shows" apart)."""
+    if not q.lettered or q.option_texts is None or len(q.text) > 200:
+        return None
+    said = " ".join(q.text.strip(" \n.,!:;\"'()[]").split())
+    for lead in ("this image shows ", "the image shows ", "it shows ", "a ", "an ", "the "):
+        said = said.removeprefix(lead)
+    for number, option in enumerate(q.option_texts):
+        if said == option:
+            return ReadText(q.first(number == 0), (0, len(q.text)), "option text")
+    return None
+
+
+def _last_line(q: _Question) -> ReadText | None:
+    found = words.LAST_LINE.search(q.text, max(0, len(q.text) - 80)) if q.form.closed and "\n" in q.text else None
+    return None if found is None else _from_word(q, found["word"], found.span("word"), "last line")
+
+
+def _degenerate(q: _Question) -> ReadText | None:
+    """One word again and again, one character again and again, or no letters at all."""
+    tokens = q.text.split(None, 200)[:200]
+    letters = sum(map(str.isalpha, q.text[:400]))
+    if not letters:
+        return ReadText(Outcome.OFF_TOPIC, None, "no letters")
+    repeated = len(tokens) >= 8 and len(set(tokens)) <= max(2, len(tokens) // 8)
+    stuck = max(map(len, tokens)) >= 24 and any(len(set(token)) <= 2 for token in tokens if len(token) >= 24)
+    return ReadText(Outcome.OFF_TOPIC, None, "degenerate") if repeated or stuck else None
+
+
+def _finding(q: _Question) -> ReadText | None:
+    said = q.finding
+    if said is None or said.says is Says.MAYBE:
+        return None
+    return ReadText(Outcome.POSITIVE if said.says is Says.PRESENT else Outcome.NEGATIVE, said.span, "finding")
+
+
+def _normality(q: _Question) -> ReadText | None:
+    """Normal denies any condition; abnormal asserts it only where abnormality is what was asked."""
+    known = findings.terms(words.ABNORMAL, words.NORMAL, "abnormal abnormality abnormalities")
+    if known is None or (q.finding is not None and q.finding.says is Says.MAYBE):
+        return None
+    of_one_disease = not q.form.closed or q.cell == "target"
+    said = []
+    for mention in findings.mentions(q.text, known):
+        is_normal = q.text.startswith(words.NORMAL, mention.span[0])
+        if of_one_disease and is_normal and not _about_the_whole(q.text, mention.span):
+            continue
+        if not _in_refusal(q.text, mention.span):
+            said.append(mention)
+    verdict = findings.verdict(said)
+    if verdict is None or verdict.says is Says.MAYBE:
+        return None
+    if verdict.says is Says.ABSENT:
+        return ReadText(Outcome.NEGATIVE, verdict.span, "normal")
+    if of_one_disease:
+        return ReadText(Outcome.HEDGE, verdict.span, "abnormal, the condition not named")
+    return ReadText(Outcome.POSITIVE, verdict.span, "abnormal")
+
+
+def _about_the_whole(text: str, span: tuple[int, int]) -> bool:
+    sentence = words.SENTENCE_END.split(text[max(0, span[0] - findings.REACH) : span[0]])[-1]
+    return (
+        len(sentence.split()) < 2
+        or words.WHOLE.search(sentence) is not None
+        or words.WHOLE.match(text[span[1] :].lstrip()) is not None
+    )
+
+
+def _refusal(q: _Question) -> ReadText | None:
+    return None if q.refusal is None else ReadText(q.refusal[0], q.refusal[1], "refusal")
+
+
+def _hedge(q: _Question) -> ReadText | None:
+    if q.finding is not None and q.finding.says is Says.MAYBE:
+        return ReadText(Outcome.HEDGE, q.finding.span, "finding, uncertain")
+    found = words.UNSURE.search(q.text) if q.form is not Form.DESCRIBE else None
+    return None if found is None else ReadText(Outcome.HEDGE, found.span(), "uncertain")
+
+
+def _referral(q: _Question) -> ReadText | None:
+    found = words.REFER.search(q.text, 0, 400 if q.form.closed else 200)
+    return None if found is None else ReadText(Outcome.REFUSE_POLICY, found.span(), "referral")
+
+
+def _plain_no(q: _Question) -> ReadText | None:
+    """A "no" before a noun, to an affirmative question about words no rubric knows."""
+    found = words.LEADING.match(q.text) if q.says_yes_no and q.polarity is Polarity.POSITIVE else None
+    return None if found is None or found["word"] != "no" else ReadText(q.first(False), found.span("word"), "leading no")
+
+
+RULES: tuple[Callable[[_Question], ReadText | None], ...] = (
+    _contradiction,
+    _announced,
+    _leading,
+    _option,
+    _last_line,
+    _degenerate,
+    _finding,
+    _normality,
+    _refusal,
+    _hedge,
+    _referral,
+    _plain_no,
+)
+"""The first rule that decides is the reading."""
+
+
+# ---------------------------------------------------------------- refusals
+
+
+FIRST_SENTENCES = 240
+"""Characters in which a refusal in general words ("it is not appropriate to …") has to stand: later ones qualify an answer."""
+
+
+def _find_refusal(text: str) -> tuple[Outcome, tuple[int, int]] | None:
+    """The first refusal: what the model cannot do, or what it will not do."""
+    capable = words.CAPABILITY.search(text)
+    policy = words.POLICY_FIRST_PERSON.search(text) or words.INAPPROPRIATE.search(text, 0, FIRST_SENTENCES)
+    if capable is not None and (policy is None or capable.end() >= policy.start()):
+        return Outcome.REFUSE_CAPABILITY, capable.span()
+    return None if policy is None else (Outcome.REFUSE_POLICY, policy.span())
+
+
+def _in_refusal(text: str, span: tuple[int, int]) -> bool:
+    """True where a mention stands in a clause that refuses: "I cannot diagnose pneumonia" says nothing of pneumonia."""
+    start = max(0, span[0] - findings.REACH)
+    clause = words.CLAUSE_END.split(text[start : span[0]])[-1]
+    if not words.CUES.search(clause):
+        return False
+    clause += text[span[0] : span[1]]
+    return bool(words.CAPABILITY.search(clause) or words.POLICY_FIRST_PERSON.search(clause) or words.REFER.search(clause))
+
+
+# ---------------------------------------------------------------- the public function and the part
+
+
+def read_answer(
+    text: str,
+    *,
+    form: Form | str,
+    polarity: Polarity | str = Polarity.POSITIVE,
+    options: tuple[str, str] | None = None,
+    rubric: Rubric = NO_RUBRIC,
+    cell: str = "",
+) -> ReadText:
+    """What an answer says about the condition: outcome, the part of the text it rests on, the rule that decided.
+
+    ``polarity`` is what "yes", or option A, asserts. ``options`` are the texts of A and B in the order shown. ``rubric``
+    names the condition and the words that assert or deny it. ``cell`` "target": the question was about one disease, so
+    "abnormal" alone does not answer it. Raises ValueError for an unknown form or polarity, and for nothing else. Of a text
+    of more than 22,000 characters the first 20,000 and the last 2,000 are read.
+    """
+    plain, gap = _plain(text)
+    if not plain.strip():
+        return ReadText(Outcome.UNPARSED, None, "empty")
+    question = _Question(plain, Form(form), Polarity(polarity), options, rubric, cell)
+    for rule in RULES:
+        read = rule(question)
+        if read is not None:
+            return _moved(read, gap)
+    return ReadText(Outcome.UNPARSED, None, "no rule")
+
+
+def _plain(text: str) -> tuple[str, int]:
+    """(the text to read, character for character, and how many characters were skipped in its middle)."""
+    gap = max(0, len(text) - HEAD - TAIL - 1)
+    if gap:
+        text = text[:HEAD] + "\n" + text[-TAIL:]
+    if not text.isascii() or any(c in text for c in "*`#_>~|\t\r"):
+        if "<" in text:
+            thought = text.rfind("</think")  # what a model thinks aloud is not its answer
+            text = words.TAG.sub(_blank, " " * max(0, thought) + text[max(0, thought) :])
+        text = text.translate(words.MARKUP)
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few letters, such as İ, become two
+        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    return lowered, gap
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found.group())
+
+
+def _moved(read: ReadText, gap: int) -> ReadText:
+    if not gap or read.span is None or read.span[1] <= HEAD:
+        return read
+    begin, end = read.span
+    return ReadText(read.outcome, (begin + gap if begin > HEAD else begin, end + gap), read.rule)
+
+
+class Rules:
+    """Reads by form and polarity, without a model."""
+
+    name: ClassVar[str] = "rules"
+    by: ClassVar[str] = "rules@1"
+
+    def read(self, text: str, prompt: Prompt, rubric: Rubric) -> ReadText:
+        """The first rule that decides; UNPARSED where none does."""
+        return read_answer(
+            text, form=prompt.form, polarity=prompt.polarity, options=prompt.options, rubric=rubric, cell=prompt.cell
+        )
+
+
+PARTS = (Rules(),)

@@ -1,0 +1,138 @@
+"""When does the model not answer, and does that depend on the truth?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from palpate.measures._cells import Cell, Draws, cells, clusters_with
+from palpate.measures._estimates import METHOD, Made, finished, made, place, with_mean
+from palpate.nouns import Estimate, Outcome, Panel
+from palpate.parts import MeasureSettings
+from palpate.stats.intervals import combined_interval, proportion_interval, two_sided_p
+from palpate.stats.resampling import Array, Replicates
+from palpate.stats.verdicts import holm
+
+CLASSES = ("negative", "positive")
+METHOD_DIFFERENCE = "clustered bootstrap, Wilson intervals of both classes by square-and-add"
+
+
+class Refusals:
+    """How often there is no definite answer, by kind, by prompt and by class."""
+
+    name: ClassVar[str] = "refusals"
+    question: ClassVar[int] = 3
+    estimates: ClassVar[Mapping[str, str]] = {
+        "refusal_rate": "Refusals (by policy, or claiming not to see) / all read trials; by class: / those of that class",
+        "hedge_rate": "Answers that say both or neither / all read trials",
+        "unparsed_rate": "Answers no rule could read / all read trials",
+        "off_topic_rate": "Degenerate or unrelated answers / all read trials",
+        "no_answer_rate": "All of these together / all read trials: 1 − coverage",
+        "refusal_difference": "Refusal rate of cases with the condition − of cases without it; selective refusing biases "
+        "every score of answered trials",
+        "error_rate": "Trials whose last attempt failed / trials of the panel; not refusals, and left out everywhere else",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Estimates per cell, prompt and class; the verdict on the difference holds over all cells of the measure (Holm)."""
+        draws = Draws(settings.seed, settings.draws)
+        differences: list[tuple[Estimate, float]] = []
+        for panel in panels:
+            yield error_rate(panel, settings.level)
+            for cell in cells(panel):
+                batch = made(cell, settings.level)
+                table, sums = _sums(cell, draws)
+                yield from _rates(sums, table, batch)
+                differences.extend(_differences(sums, table, batch))
+        yield from _with_verdicts(differences, 1 - settings.level)
+
+
+RATES = ("refusal_rate", "hedge_rate", "unparsed_rate", "off_topic_rate", "no_answer_rate")
+
+
+def _sums(cell: Cell, draws: Draws) -> tuple[Array, Replicates]:
+    """(clusters, 2, P, 6) and its replicates: read trials, then one column for each of RATES."""
+    values = (
+        cell.seen,
+        cell.refused,
+        cell.is_outcome(Outcome.HEDGE),
+        cell.is_outcome(Outcome.UNPARSED),
+        cell.is_outcome(Outcome.OFF_TOPIC),
+        cell.seen - cell.answered,
+    )
+    return cell.by_class(values), draws.replicate(cell, values)
+
+
+def _rates(sums: Replicates, table: Array, batch: Made) -> Iterator[Estimate]:
+    whole = np.asarray(batch.clusters)
+    by_class = clusters_with(table)[..., 0]
+    for column, name in enumerate(RATES, start=1):
+        rate = sums.map(lambda rows, k=column: with_mean(rows.sum(axis=1)[..., k] / rows.sum(axis=1)[..., 0]))  # type: ignore[misc]
+        yield from batch.all(name, rate.value, proportion_interval(rate, whole, batch.level), METHOD, "", whole)
+        if name not in ("refusal_rate", "no_answer_rate"):
+            continue
+        for label, word in enumerate(CLASSES):
+            rate = _class_rate(sums, label, column)
+            clusters = np.append(by_class[label].max(), by_class[label])
+            interval = proportion_interval(rate, clusters, batch.level)
+            why = f"no {word} case was read"
+            for estimate in batch.all(name, rate.value, interval, METHOD, why, clusters):
+                yield replace(estimate, by={**estimate.by, "class": word})
+
+
+def _class_rate(sums: Replicates, label: int, column: int) -> Replicates:
+    return sums.map(lambda rows: with_mean(rows[:, label, :, column] / rows[:, label, :, 0]))
+
+
+def _differences(sums: Replicates, table: Array, batch: Made) -> Iterator[tuple[Estimate, float]]:
+    """refusal_difference for the cell and its prompts, each with its p."""
+    by_class = clusters_with(table)[..., 0]
+    by_class = np.concatenate([by_class.max(axis=1, keepdims=True), by_class], axis=1)
+    positive, negative = _class_rate(sums, 1, 1), _class_rate(sums, 0, 1)
+    value = positive.value - negative.value
+    interval = combined_interval(positive, negative, (by_class[1], by_class[0]), (1.0, -1.0), batch.level)
+    p = two_sided_p(value / interval.error, interval.freedom)
+    why = "only one class was read"
+    estimates = batch.all("refusal_difference", value, interval, METHOD_DIFFERENCE, why, by_class.min(axis=0))
+    for estimate, one in zip(estimates, p, strict=True):
+        yield estimate, float(one) if estimate.value is not None else float("nan")
+
+
+def _with_verdicts(differences: Sequence[tuple[Estimate, float]], alpha: float) -> Iterator[Estimate]:
+    """selective / not shown to be selective. Holm over the cells of the measure; single prompts over the prompts of their cell."""
+    families: dict[tuple[str, ...], list[int]] = {}
+    for at, (estimate, _) in enumerate(differences):
+        by = estimate.by
+        key = (by["model"], by["task"], by["cell"], by.get("perturbation", "")) if "prompt" in by else ()
+        families.setdefault(key, []).append(at)
+    for members in families.values():
+        for at, p in zip(members, holm([differences[at][1] for at in members]), strict=True):
+            estimate = differences[at][0]
+            word = None if estimate.value is None else "selective" if p < alpha else "not shown to be selective"
+            yield replace(estimate, verdict=word)
+
+
+def error_rate(panel: Panel, level: float) -> Estimate:
+    """Failed trials / trials of the panel: a fact of the run, not a sample of anything, so it has no interval."""
+    trials = panel.outcome.size
+    return finished(
+        Estimate(
+            measure="error_rate",
+            by=place(panel),
+            value=panel.n_errors / trials if trials else float("nan"),
+            low=None,
+            high=None,
+            level=level,
+            method="count; no interval",
+            n_cases=len(panel.cases),
+            n_clusters=int(np.unique(panel.cluster).size),
+            n_left_out=int((panel.outcome < 0).sum()),
+        ),
+        "nothing was planned",
+    )
+
+
+PARTS = (Refusals(),)

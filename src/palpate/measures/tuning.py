@@ -1,0 +1,194 @@
+"""Did fine-tuning help? Base and tuned model on the same cases and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from palpate.measures._cells import Cell, Draws, cells, clusters_with
+from palpate.measures._estimates import ONE_CLUSTER, finished, place
+from palpate.nouns import Estimate, Lineage, Panel
+from palpate.parts import MeasureSettings
+from palpate.stats.intervals import Interval, shift_interval, two_sided_p
+from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole, replicate
+from palpate.stats.verdicts import detectable_difference, four_way, holm
+
+MARGIN = 0.05
+"""Equivalent: the 90 % interval of the difference lies within 5 points of 0."""
+
+ONE_CLASS = "only one class was read under both models"
+NO_ANSWER = "no definite answer of one model in at least one class"
+METHOD = "paired clustered bootstrap, t interval, prompts fixed"
+METHOD_WORDINGS = "paired pigeonhole bootstrap (clusters × prompts), t interval: for other wordings of the same question"
+METHOD_MDE = "from the standard error of delta_ba_all; no interval"
+NOT_PAIRED = "the two models were not asked the same cases and prompts"
+
+WORDS: Mapping[str, tuple[str, str]] = {
+    "delta_ba_all": ("better", "worse"),
+    "delta_ba_all_over_wordings": ("better", "worse"),
+    "delta_ba_answered": ("better", "worse"),
+    "delta_accuracy_all": ("better", "worse"),
+    "delta_coverage": ("higher", "lower"),
+    "delta_refusal_rate": ("higher", "lower"),
+}
+
+
+class Tuning:
+    """Tuned minus base, paired by case and prompt, with a verdict that may be "undetermined"."""
+
+    name: ClassVar[str] = "tuning"
+    question: ClassVar[int] = 4
+    estimates: ClassVar[Mapping[str, str]] = {
+        "delta_ba_all": "ba_all of the tuned − of the base model, on the trials read under both, mean over these prompts",
+        "delta_ba_all_over_wordings": "The same difference with the prompts taken as a sample of wordings: its interval is wider",
+        "delta_ba_all_mde": "Smallest true difference of ba_all this sample would find with 80 % power (two-sided 5 %)",
+        "delta_ba_answered": "ba_answered of the tuned − of the base model; each on its own definite answers",
+        "delta_accuracy_all": "accuracy_all of the tuned − of the base model, on the trials read under both",
+        "delta_coverage": "Coverage of the tuned − of the base model, on the trials read under both",
+        "delta_refusal_rate": "Refusal rate of the tuned − of the base model, on the trials read under both",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Estimates per pair, task and cell; verdicts hold over the tasks of a pair (Holm)."""
+        draws = Draws(settings.seed, settings.draws)
+        found: list[_Difference] = []
+        for lineage in settings.lineages:
+            for base, tuned in _pairs(panels, lineage):
+                found.extend(_differences(lineage, base, tuned, draws, settings))
+        yield from _with_verdicts(found, 1 - settings.level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """An estimate with what its verdict needs; ``p`` NaN where it has none."""
+
+    estimate: Estimate
+    p: float = float("nan")
+    narrow: tuple[float, float] = (float("nan"), float("nan"))
+
+
+def _pairs(panels: Sequence[Panel], lineage: Lineage) -> Iterator[tuple[Panel, Panel]]:
+    tuned = {(p.task, p.perturbation): p for p in panels if p.model == lineage.tuned}
+    for base in panels:
+        if base.model == lineage.base and (base.task, base.perturbation) in tuned:
+            yield base, tuned[base.task, base.perturbation]
+
+
+def _differences(lineage: Lineage, base: Panel, tuned: Panel, draws: Draws, settings: MeasureSettings) -> Iterator[_Difference]:
+    others = {cell.name: cell for cell in cells(tuned)}
+    paired = base.cases == tuned.cases and np.array_equal(base.label, tuned.label) and np.array_equal(base.cluster, tuned.cluster)
+    for cell in cells(base):
+        other = others.get(cell.name)
+        by = {"base": lineage.base, "tuned": lineage.tuned, "relation": lineage.relation, **place(base, cell.name)}
+        del by["model"]
+        if other is None or not paired or cell.prompts != other.prompts:
+            for name in Tuning.estimates:
+                empty = Estimate(name, by, None, None, None, settings.level, METHOD, len(base.cases), cell.clusters)
+                yield _Difference(replace(empty, reason=NOT_PAIRED))
+            continue
+        yield from _Pair(cell, other, by, draws, settings).differences()
+
+
+class _Pair:
+    """One cell under both models, reduced to the trials read under both."""
+
+    def __init__(self, base: Cell, tuned: Cell, by: Mapping[str, str], draws: Draws, settings: MeasureSettings) -> None:
+        self.by, self.settings, self.prompts = by, settings, len(base.prompts)
+        both = base.seen * tuned.seen
+        values = [both, *(v * both for cell in (base, tuned) for v in (cell.right, cell.answered, cell.refused))]
+        table = base.by_class(values)
+        self.sums = replicate(table, draws.of(base.panel.task, base.clusters))
+        self.by_class: Array = clusters_with(table)[..., 0].max(axis=1)  # (2,)
+        answered = clusters_with(table)[..., [2, 5]]  # (2 classes, P, 2 models)
+        self.answered_by_class: Array = answered.max(axis=1).min(axis=1)
+        cases = both.any(axis=1)
+        self.cases, self.clusters = int(cases.sum()), int(np.unique(base.panel.cluster[cases]).size)
+        self.left_out = int((~(base.read & tuned.read)).sum()) if base.read.shape == tuned.read.shape else int((both == 0).sum())
+        self.rng = generator(settings.seed, base.panel.task, base.name, "prompts")
+
+    def differences(self) -> Iterator[_Difference]:
+        """All estimates of the pair's cell."""
+        halves = np.array([0.25, 0.25])
+        ba_all = self._per_prompt(1, 4, by_class=True)
+        yield from self._one("delta_ba_all", ba_all.map(_mean), self.by_class, halves, METHOD, ONE_CLASS)
+        if self.prompts > 1:
+            mixed = pigeonhole(ba_all, self.rng)
+            mixed = Replicates(mixed.rows[:, None], mixed.n_draws)
+            freedom = min(self.clusters, self.prompts)
+            yield from self._one("delta_ba_all_over_wordings", mixed, self.by_class, halves, METHOD_WORDINGS, ONE_CLASS, freedom)
+        answered = self._answered()
+        yield from self._one("delta_ba_answered", answered.map(_mean), self.answered_by_class, halves, METHOD, NO_ANSWER)
+        whole, one = np.array([self.clusters]), np.array([1.0])
+        for name, first in (("delta_accuracy_all", 1), ("delta_coverage", 2), ("delta_refusal_rate", 3)):
+            yield from self._one(name, self._per_prompt(first, first + 3, by_class=False).map(_mean), whole, one, METHOD, "")
+
+    def _per_prompt(self, base: int, tuned: int, *, by_class: bool) -> Replicates:
+        """(…, P) tuned − base of a rate over the trials read under both; the mean of the classes' rates where ``by_class``."""
+
+        def difference(rows: Array) -> Array:
+            if by_class:
+                return np.asarray(((rows[..., tuned] - rows[..., base]) / rows[..., 0]).mean(axis=1))
+            return np.asarray((rows[..., tuned] - rows[..., base]).sum(axis=1) / rows[..., 0].sum(axis=1))
+
+        return self.sums.map(difference)
+
+    def _answered(self) -> Replicates:
+        """(…, P) tuned − base of balanced accuracy on each model's own definite answers."""
+        return self.sums.map(lambda rows: (rows[..., 4] / rows[..., 5] - rows[..., 1] / rows[..., 2]).mean(axis=1))
+
+    def _one(
+        self, name: str, rows: Replicates, clusters: Array, shares: Array, method: str, why: str, freedom: int | None = None
+    ) -> Iterator[_Difference]:
+        """The estimate of (…, 1) replicates. ``shares``: squared weight of each class, for the floor of the error."""
+        level = self.settings.level
+        enough = int(clusters.min()) >= 2
+        floor = np.array([(shares / (clusters + 2) ** 2).sum()])
+        interval, narrow = (shift_interval(rows, floor, freedom or self.clusters, at) for at in (level, 2 * level - 1))
+        value = float(rows.value[0]) if enough else np.nan
+        reason = ONE_CLUSTER if self.clusters == 1 else why
+        p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else np.nan
+        bounds = _bounds(interval) if enough else (np.nan, np.nan)
+        yield _Difference(self._estimate(name, value, bounds, method, reason), p, _bounds(narrow))
+        if name == "delta_ba_all":
+            mde = float(detectable_difference(interval.error, interval.freedom, alpha=1 - level)[0]) if enough else np.nan
+            yield _Difference(self._estimate("delta_ba_all_mde", mde, (np.nan, np.nan), METHOD_MDE, reason))
+
+    def _estimate(self, name: str, value: float, bounds: tuple[float, float], method: str, why: str) -> Estimate:
+        low, high = bounds
+        level = self.settings.level
+        found = Estimate(name, self.by, value, low, high, level, method, self.cases, self.clusters, self.left_out)
+        return finished(found, why)
+
+
+def _mean(rows: Array) -> Array:
+    return over_prompts(rows[:, np.isfinite(rows[0])])[:, None]
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    """Differences of rates cannot leave [−1, 1]."""
+    return max(float(interval.low[0]), -1.0), min(float(interval.high[0]), 1.0)
+
+
+def _with_verdicts(found: Sequence[_Difference], alpha: float) -> Iterator[Estimate]:
+    """Holm over the tasks of one pair, for one estimate of one cell."""
+    families: dict[tuple[str, ...], list[int]] = {}
+    for at, difference in enumerate(found):
+        e = difference.estimate
+        key = (e.measure, e.by["base"], e.by["tuned"], e.by["cell"], e.by.get("perturbation", ""))
+        families.setdefault(key, []).append(at)
+    adjusted = np.full(len(found), np.nan)
+    for members in families.values():
+        adjusted[members] = holm([found[at].p for at in members])
+    for difference, p in zip(found, adjusted, strict=True):
+        e = difference.estimate
+        if e.value is None or e.measure not in WORDS or not np.isfinite(p):
+            yield e
+            continue
+        word = four_way(e.value, float(p), difference.narrow, margin=MARGIN, alpha=alpha, words=WORDS[e.measure])
+        yield replace(e, verdict=word)
+
+
+PARTS = (Tuning(),)

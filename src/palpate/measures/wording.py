@@ -1,0 +1,167 @@
+"""How much does the score depend on the wording, beyond what sampling cases alone does?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from palpate.measures._cells import ANSWERED, Cell, Draws, cells
+from palpate.measures._estimates import METHOD, ONE_CLUSTER, Made, made
+from palpate.nouns import Estimate, Panel
+from palpate.parts import MeasureSettings
+from palpate.stats.intervals import proportion_interval
+from palpate.stats.permutation import permutation_null
+from palpate.stats.resampling import Array, Replicates, cluster_sums, generator, replicate
+from palpate.stats.variance import prompt_spread
+from palpate.stats.verdicts import holm
+
+FRAGILE, ROBUST = 0.02, 0.05
+"""σ over prompts: fragile where its interval lies above 2 points, robust where it lies below 5."""
+
+ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
+ONE_CLASS = "only one class was read for some prompt: balanced accuracy needs both"
+NOT_READ = "some prompt has no reading"
+METHOD_SPREAD = "variance over prompts − clustered bootstrap of its noise, Tukey–Williams interval"
+METHOD_NULL = "prompts permuted inside each cluster"
+
+
+class Wording:
+    """Spread over the prompts of a cell: corrected, plain, and what no effect would give."""
+
+    name: ClassVar[str] = "wording"
+    question: ClassVar[int] = 2
+    estimates: ClassVar[Mapping[str, str]] = {
+        "prompt_spread": "Standard deviation of ba_all over the prompts, sampling noise removed (0 where noise explains it all)",
+        "prompt_spread_naive": "Plain standard deviation of ba_all over the prompts (ddof 1): above 0 even without an effect",
+        "prompt_spread_null": "What prompt_spread_naive would be if the wording made no difference: mean, and central 95 %",
+        "prompt_range": "Largest − smallest ba_all over the prompts, noise included",
+        "prompt_range_null": "What prompt_range would be if the wording made no difference: mean, and central 95 %",
+        "prompt_effect_p": "Probability of a spread of ba_all this large if the wording made no difference (permutation)",
+        "refusal_spread": "Standard deviation of the refusal rate over the prompts, sampling noise removed",
+        "refusal_spread_naive": "Plain standard deviation of the refusal rate over the prompts (ddof 1)",
+        "refusal_spread_null": "What refusal_spread_naive would be if the wording made no difference: mean, and central 95 %",
+        "refusal_effect_p": "Probability of a spread of refusals this large if the wording made no difference (permutation)",
+        "flip_rate": "Mean over cases of the share of prompt pairs that end differently (positive, negative or no answer); "
+        "cases read under at least two prompts",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Estimates per cell; the p-values' verdicts hold over all cells of the measure (Holm)."""
+        draws = Draws(settings.seed, settings.draws)
+        tests: list[Estimate] = []
+        for panel in panels:
+            for cell in cells(panel):
+                for estimate in _estimates(cell, draws, settings):
+                    if estimate.measure.endswith("_effect_p"):
+                        tests.append(estimate)
+                    else:
+                        yield estimate
+        yield from _with_verdicts(tests, 1 - settings.level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """A statistic per prompt, replicated (…, P), and the same as a sum over clusters (clusters, P), for permuting."""
+
+    name: str
+    replicates: Replicates
+    linear: Array
+    why: str
+
+
+def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[Estimate]:
+    batch = made(cell, settings.level)
+    values = (cell.seen, cell.right, cell.refused)
+    table = cell.by_class(values)
+    sums = replicate(table, draws.of(cell.panel.task, cell.clusters))
+    accuracy = sums.map(lambda rows: (rows[..., 1] / rows[..., 0]).mean(axis=1))
+    refusal = sums.map(lambda rows: rows[..., 2].sum(axis=1) / rows[..., 0].sum(axis=1))
+    spreads = (
+        _Spread("prompt", accuracy, _linear(table[..., 1], table[..., 0], 0.5), ONE_CLASS),
+        _Spread("refusal", refusal, _linear(table[..., 2].sum(axis=1)[:, None], table[..., 0].sum(axis=1)[:, None], 1.0), NOT_READ),
+    )
+    for spread in spreads:
+        yield from _spread_estimates(spread, cell, batch, settings)
+    yield _flip_rate(cell, draws, batch)
+
+
+def _linear(top: Array, bottom: Array, weight: float) -> Array:
+    """(clusters, P) contributions whose sum over clusters is the prompt's rate less the mean rate, from (clusters, classes, P).
+
+    Exact where every prompt was read for the same cases; else linear in the missing ones.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = top.sum(axis=(0, 2)) / bottom.sum(axis=(0, 2))
+        mean_bottom = bottom.sum(axis=0).mean(axis=1)
+        parts = (top - pooled[:, None] * bottom) / mean_bottom[:, None]
+    return np.asarray(weight * parts.sum(axis=1))
+
+
+def _spread_estimates(spread: _Spread, cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+    name = spread.name
+    values = spread.replicates.value
+    if values.size < 2 or not np.isfinite(values).all() or batch.clusters[0] < 2:
+        why = ONE_PROMPT if values.size < 2 else ONE_CLUSTER if batch.clusters[0] == 1 else spread.why
+        wanted = [e for e in Wording.estimates if e.startswith(f"{name}_")]
+        yield from (batch.estimate(e, 0, np.nan, (np.nan, np.nan), METHOD_SPREAD, why) for e in wanted)
+        return
+    found = prompt_spread(spread.replicates, batch.clusters[0], settings.level)
+    rng = generator(settings.seed, cell.panel.task, cell.name, "permutation", name)
+    null = permutation_null(spread.linear, settings.draws, rng)
+    none = (np.nan, np.nan)
+    signed = f"{METHOD_SPREAD}; signed variance {found.variance:.3g}"
+    corrected = batch.estimate(f"{name}_spread", 0, found.sigma, (found.low, found.high), signed, "too few draws with both classes")
+    yield replace(corrected, verdict=_word(corrected))
+    plain = f"standard deviation over {values.size} prompts; no interval, see {name}_spread"
+    yield batch.estimate(f"{name}_spread_naive", 0, found.naive, none, plain)
+    yield _of_null(batch, f"{name}_spread_null", null.deviations, settings)
+    if name == "prompt":
+        yield batch.estimate("prompt_range", 0, float(np.ptp(values)), none, f"range over {values.size} prompts; no interval")
+        yield _of_null(batch, "prompt_range_null", null.ranges, settings)
+    yield batch.estimate(f"{name}_effect_p", 0, null.p, none, f"{METHOD_NULL}, {settings.draws} times")
+
+
+def _of_null(batch: Made, name: str, drawn: Array, settings: MeasureSettings) -> Estimate:
+    tail = (1 - settings.level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return batch.estimate(name, 0, float(drawn.mean()), (float(low), float(high)), f"{METHOD_NULL}, {settings.draws} times")
+
+
+def _word(estimate: Estimate) -> str | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return "fragile" if estimate.low > FRAGILE else "robust" if estimate.high < ROBUST else "undetermined"
+
+
+def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate]:
+    for name in ("prompt_effect_p", "refusal_effect_p"):
+        family = [e for e in tests if e.measure == name]
+        adjusted = holm([np.nan if e.value is None else e.value for e in family])
+        for estimate, p in zip(family, adjusted, strict=True):
+            word = None if estimate.value is None else "wording matters" if p < alpha else "no effect shown"
+            yield replace(estimate, verdict=word)
+
+
+def _flip_rate(cell: Cell, draws: Draws, batch: Made) -> Estimate:
+    """D = mean over cases of the share of unordered prompt pairs with different outcomes, averaged over repeats (METHODS B4)."""
+    kind = np.where(ANSWERED[cell.outcome], cell.outcome, len(ANSWERED))
+    counts = np.stack([((kind == k) & cell.read).sum(axis=1) for k in np.unique(kind)])  # (kinds, n, R)
+    read = cell.read.sum(axis=1)  # (n, R)
+    usable = read >= 2
+    pairs = np.where(usable, read * (read - 1), 1)
+    differs = np.where(usable, 1 - (counts * (counts - 1)).sum(axis=0) / pairs, 0.0)
+    cases = usable.any(axis=1)
+    share = differs.sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+    table = cluster_sums(np.stack([share * cases, cases.astype(float)], axis=1), cell.panel.cluster, cell.clusters)
+    rate = replicate(table, draws.of(cell.panel.task, cell.clusters)).map(lambda rows: rows[:, :1] / rows[:, 1:])
+    clusters = int((table[:, 1] > 0).sum())
+    interval = proportion_interval(rate, clusters, batch.level)
+    value = float(rate.value[0]) if clusters >= 2 else np.nan
+    why = ONE_PROMPT if len(cell.prompts) < 2 else ONE_CLUSTER if clusters == 1 else "no case was read under two prompts"
+    return batch.estimate("flip_rate", 0, value, (float(interval.low[0]), float(interval.high[0])), METHOD, why)
+
+
+PARTS = (Wording(),)

@@ -55,8 +55,9 @@ _BROKEN = (
     RuntimeError,
     struct.error,
     zlib.error,
+    Warning,
 )
-"""What Pillow's decoders have been seen to raise on broken files: each becomes a reason."""
+"""What Pillow's decoders raise on broken files (a warning too, where warnings are errors): each becomes a reason."""
 
 
 class Undecodable(ValueError):
@@ -153,10 +154,11 @@ def _refuse_absurd(image: Image) -> None:
 
 def _to_rgb(image: Image) -> tuple[Image, dict[str, str]]:
     settings = {"rule": RULE}
+    # Asked first: reading a PNG's orientation already loads it, and then the file's own depth is forgotten.
+    deep_colour = any(";16" in str(tile.args) for tile in image.tile) and image.mode in ("RGB", "RGBA", "LA")
     orientation = _orientation(image)
     if orientation != 1:
         settings["orientation"] = str(orientation)
-    deep_colour = any(";16" in str(tile.args) for tile in image.tile) and image.mode in ("RGB", "RGBA", "LA")
     image.load()
     left_to_turn = _orientation(image)  # Pillow turns a TIFF itself while loading it
     if deep_colour:

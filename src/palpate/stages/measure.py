@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.errors import RunError, unknown_name
-from palpate.nouns import Estimate, Panel, Perturbation, Prompt
+from palpate.errors import unknown_name
+from palpate.nouns import Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings, ReadingMethod
 from palpate.registry import part, parts
-from palpate.store import keys
-from palpate.store.ledger import AnswerTable, Ledger, prompt_from
+from palpate.store.ledger import AnswerTable, Ledger
+from palpate.store.planned import Planned
 from palpate.study import Study
 
 
@@ -30,60 +30,40 @@ def measure(study: Study, ledger: Ledger, names: Sequence[str] = ()) -> list[Est
 
 
 def panels(study: Study, ledger: Ledger) -> Iterator[Panel]:
-    """One Panel per model × task × perturbation of the last plan, closed prompts only, errors and gaps as −1.
+    """One Panel per task × model × perturbation of the last plan, closed prompts only, errors and gaps as −1.
 
     Raises RunError where nothing was planned yet.
     """
-    plan = ledger.plan()
-    if plan is None:
-        raise RunError("nothing was asked yet", where=str(ledger.path.parent), hint="`palpate run STUDY.toml --out RUN`")
+    planned = Planned(ledger)
     method: ReadingMethod = part("readings", study.reading)
     answers = ledger.answers(method.by)
-    for task, asked in plan["tasks"].items():
-        recorded = ledger.cases(task)
-        cases = [(name, *recorded[name][:3]) for name in asked["cases"]]
-        prompts = tuple(p for p in map(prompt_from, asked["prompts"]) if p.form.closed)
-        for model, digest in plan["models"].items():
-            for perturbation in plan["perturbations"]:
-                yield _panel(model, digest, task, asked, cases, prompts, perturbation, plan["repeats"], answers)
+    for task in planned.tasks:
+        for model in planned.models:
+            for perturbation in planned.perturbations:
+                yield _panel(planned, task, model, perturbation, answers)
 
 
-def _panel(
-    model: str,
-    digest: str,
-    task: str,
-    asked: Mapping[str, Any],
-    cases: Sequence[tuple[str, str, int, str]],
-    prompts: tuple[Prompt, ...],
-    perturbation: Mapping[str, Any],
-    repeats: int,
-    answers: AnswerTable,
-) -> Panel:
-    questions = [keys.prompt_digest(p) for p in prompts]
-    # The position of every trial's answer in the table; the last place stands for "never asked".
-    at = np.array(
-        [
-            answers.row.get(bytes.fromhex(keys.trial_key(digest, image, perturbation["digest"], question, repeat)), -1)
-            for _, image, _, _ in cases
-            for question in questions
-            for repeat in range(repeats)
-        ],
-        dtype=np.int64,
-    ).reshape(len(cases), len(prompts), repeats)
+def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, answers: AnswerTable) -> Panel:
+    cases = planned.cases(task)
+    prompts = tuple(p for p in planned.prompts(task) if p.form.closed)
+    shape = (len(cases), len(prompts), planned.repeats)
+    # Where each trial's answer stands in the table; −1, the place after the last, means "never asked".
+    places = (answers.row.get(key, -1) for key in planned.keys(task, model, perturbation, prompts))
+    at = np.fromiter(places, dtype=np.int64, count=int(np.prod(shape))).reshape(shape)
     clusters: dict[str, int] = {}
     return Panel(
         model=model,
         task=task,
-        perturbation=Perturbation(perturbation["name"], perturbation["severity"]),
+        perturbation=perturbation,
         prompts=prompts,
-        cases=tuple(name for name, _, _, _ in cases),
-        label=np.array([label for _, _, label, _ in cases], dtype=np.int8),
-        cluster=np.array([clusters.setdefault(group, len(clusters)) for _, _, _, group in cases], dtype=np.int64),
+        cases=tuple(c.name for c in cases),
+        label=np.array([c.label for c in cases], dtype=np.int8),
+        cluster=np.array([clusters.setdefault(c.group, len(clusters)) for c in cases], dtype=np.int64),
         outcome=_taken(answers.outcome, at, -1),
         margin=_taken(answers.margin, at, np.nan),
         mass=_taken(answers.mass, at, np.nan),
         n_errors=int(_taken(answers.error, at, False).sum()),
-        best_accuracy=asked["best_accuracy"],
+        best_accuracy=planned.best_accuracy(task),
     )
 
 

@@ -348,13 +348,10 @@ class Ledger:
         for key, attempt, status, text in self._db.execute("SELECT key, attempt, status, text FROM response ORDER BY key, attempt"):
             yield key.hex(), attempt, status, text
 
-    def errors(self) -> dict[str, int]:
-        """Cause → how many trials ended with it at their last attempt."""
-        rows = self._db.execute(
-            "SELECT error, count(*) FROM response r WHERE status='error' AND attempt ="
-            " (SELECT max(attempt) FROM response WHERE key = r.key) GROUP BY error ORDER BY 2 DESC"
-        )
-        return {cause or "unknown": count for cause, count in rows}
+    def ended(self) -> dict[bytes, tuple[Status, str]]:
+        """Key → (status, cause of an error) of every trial's last attempt."""
+        rows = self._db.execute("SELECT key, status, error FROM response ORDER BY attempt")
+        return {key: (Status(status), error or "") for key, status, error in rows}
 
     def seconds(self) -> float:
         """Model seconds spent on all answers together."""

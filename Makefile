@@ -1,0 +1,44 @@
+# Each target sets up what it needs in $(VENV): on a fresh clone any of them works alone.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Where PyTorch's CPU wheels are, for machines without a GPU whose default index holds only CUDA builds.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+JOBS ?= 2
+
+.PHONY: demo test lint validate bench train docs clean
+
+demo: $(VENV)/.local          ## examine the bundled models on the phantom tasks; writes runs/demo/report.html
+	$(BIN)/palpate demo
+
+test: $(VENV)/.dev lint       ## linters, types, and every fast test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+lint: $(VENV)/.dev            ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+validate: $(VENV)/.dev        ## the long checks: simulations, killing at a hundred moments, published figures
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --timeout 3600
+
+bench: $(VENV)/.dev           ## speed and memory, as a table and as JSON
+	$(BIN)/python -m benchmarks.all
+
+train: $(VENV)/.dev           ## train the bundled models anew (ten minutes on one GPU)
+	$(BIN)/python -m training.train_all --out build/bundled
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[local]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[local,dev]"
+	touch $@ $(VENV)/.local
+
+clean:
+	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,81 @@
+"""How much of everything: the one place where the amounts of the training are written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.pictures import SCENE, Order
+from training.wordings import TASK_FILES
+
+MODALITIES = tuple(TASK_FILES)
+EASY_D_PRIME = 5.0
+"""Difficulty of the base models' medical helping: a perfect reader would get 99.4 % of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Counts of images and optimizer steps. ``batch`` is images per step; each comes with ``questions`` questions."""
+
+    scenes: int = 24_000
+    base_medical: int = 1_000  # per modality, easy
+    tuned_medical: int = 30_000  # per modality, at its own difficulty
+    validation: int = 200  # per modality
+    test: int = 400  # per modality; drawn for the final figures only
+    batch: int = 256
+    questions: int = 8
+    base_vision_steps: int = 1_200
+    tuned_vision_steps: int = 2_500
+    base_steps: int = 1_200
+    tuned_steps: int = 1_800
+    reader_examples: int = 60_000
+    reader_steps: int = 1_500
+    log_every: int = 200
+    loaders: int = 6  # processes that write questions, per model family
+    curve: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
+
+    def orders(self) -> dict[str, tuple[Order, ...]]:
+        """What to draw, by the name of the set."""
+        sets = {
+            "scenes": (Order(SCENE, "train", self.scenes),),
+            "base": tuple(Order(m, "train", self.base_medical, EASY_D_PRIME) for m in MODALITIES),
+            "tuned": tuple(Order(m, "train", self.tuned_medical) for m in MODALITIES),
+            "validation": tuple(Order(m, "validation", self.validation) for m in MODALITIES),
+            "test": tuple(Order(m, "test", self.test) for m in MODALITIES),
+        }
+        return sets | {f"test-{d:g}": tuple(Order(m, "test", self.test, d) for m in MODALITIES) for d in self.curve}
+
+
+FULL = Recipe()
+SMOKE = Recipe(
+    scenes=80,
+    base_medical=20,
+    tuned_medical=40,
+    validation=8,
+    test=8,
+    batch=8,
+    questions=4,
+    base_vision_steps=3,
+    tuned_vision_steps=3,
+    base_steps=4,
+    tuned_steps=4,
+    reader_examples=200,
+    reader_steps=4,
+    log_every=2,
+    loaders=0,
+    curve=(2.0,),
+)
+SHORT = Recipe(
+    scenes=8_000,
+    base_medical=600,
+    tuned_medical=6_000,
+    test=100,
+    base_vision_steps=400,
+    tuned_vision_steps=500,
+    base_steps=400,
+    tuned_steps=500,
+    reader_steps=500,
+    log_every=100,
+    curve=(2.0,),
+)
+"""A rehearsal in about three minutes."""
+RECIPES = {"full": FULL, "short": SHORT, "smoke": SMOKE}

@@ -70,7 +70,8 @@ class Encoder:
         """Model inputs as tensors, padded on the left, one row per text; one image per row (None: text only)."""
         common = {"return_tensors": "pt", "padding": True, **self._special(rendered[0])}
         if images is None:
-            found = self.loaded.tokenizer(list(rendered), **common)
+            encoded = self.loaded.tokenizer(list(rendered), **common)
+            found = {name: encoded[name] for name in ("input_ids", "attention_mask")}  # no model needs more without an image
         else:
             found = self.loaded.processor(text=list(rendered), images=[[image] for image in images], **common)
         return {name: value for name, value in found.items() if name != LABELS}

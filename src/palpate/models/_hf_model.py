@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from importlib import import_module
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from palpate.models._hf_load import Loaded
     from palpate.models._hf_score import AnswerTokens
 
-SHARES_PREFIX = frozenset({"llava"})
-"""Architectures whose shared-prefix answers are tested to equal plain ones."""
-FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, OSError)
+VERIFIED = frozenset({"llava", "llava_next", "gemma3", "qwen2_vl", "qwen2_5_vl", "idefics3"})
+"""Architectures whose shared-prefix answers are tested to equal plain ones. Not PaliGemma: its image attends to the question."""
+FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
 """What a processor or a forward pass raises for one question it cannot take."""
 
 
@@ -41,9 +41,9 @@ class Ready:
 class HFModel:
     """Answers from a local folder or a hub checkpoint. Weights are loaded at the first ``ask`` and freed by ``close``."""
 
-    def __init__(self, settings: Settings, *, name: str, kind: str = "hf") -> None:
+    def __init__(self, settings: Settings, *, name: str) -> None:
         identity.check_local(settings.path)  # a mistyped folder is an error now, not after the study was planned
-        self.settings, self.name, self.kind = settings, name, kind
+        self.settings, self.name = settings, name
         self.blocks_at_once = 8 if settings.images_at_once is None else settings.images_at_once
         self._ready: Ready | None = None
 
@@ -60,10 +60,22 @@ class HFModel:
 
     @property
     def path(self) -> str:
-        """``plain`` or ``prefix``: decided by architecture, never by what is in a batch."""
-        if self.settings.inference != "auto":
-            return self.settings.inference
-        return "prefix" if self.checkpoint.architecture in SHARES_PREFIX and not self.text_only else "plain"
+        """``plain`` or ``prefix``: decided by architecture, never by what is in a batch.
+
+        Raises ModelError where ``prefix`` is asked for and not verified.
+        """
+        wanted, verified = self.settings.inference, self.checkpoint.architecture in VERIFIED and not self.text_only
+        if wanted == "prefix" and not verified:
+            raise ModelError(
+                f"model {self.name!r}: inference = 'prefix' is not known to be exact for {self.checkpoint.architecture}",
+                expected="inference = 'auto' or 'plain'; prefix for " + ", ".join(sorted(VERIFIED)),
+            )
+        return ("prefix" if verified else "plain") if wanted == "auto" else wanted
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device it runs on."""
+        return identity.device_of(self.settings)
 
     def fingerprint(self) -> Fingerprint:
         """Identity and environment; no torch, no weights in memory."""
@@ -89,7 +101,11 @@ class HFModel:
         if dtype != "float32":
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
             what |= {"inference": self.path, "images_at_once": self._images_at_once()}
-        where = {"path": settings.path, "device": identity.device_of(settings), "inference": self.path} | identity.versions()
+        where = {
+            "checkpoint": hub[0] if hub else checkpoint.folder.resolve().name,
+            "device": self.device,
+            "inference": self.path,
+        } | identity.versions()
         return Fingerprint(what, where)
 
     def ask(self, stimuli: Sequence[Stimulus]) -> list[list[Answer]]:
@@ -113,8 +129,7 @@ class HFModel:
     # ------------------------------------------------------------ batches
 
     def _images_at_once(self) -> int:
-        on_cpu = identity.device_of(self.settings) == "cpu"
-        return self.settings.images_at_once or (1 if on_cpu else 8)
+        return self.settings.images_at_once or (1 if self.device == "cpu" else 8)
 
     def _batches(self, stimuli: Sequence[Stimulus]) -> list[list[Stimulus]]:
         """Runs of neighbours with images, at most ``images_at_once``; one without an image, or on the plain path, stays alone."""
@@ -134,7 +149,9 @@ class HFModel:
             from palpate.models._hf_encode import Encoder
             from palpate.models._hf_load import load
 
-            loaded = load(identity.find(self.settings, weights=True), self.settings)
+            hub = self.checkpoint.hub  # the weights of the very commit the fingerprint names
+            settings = replace(self.settings, revision=hub[1]) if hub else self.settings
+            loaded = load(identity.find(settings, weights=True), self.settings)
             try:
                 encoder = Encoder(loaded, self.settings.system)
             except ModelError as fault:
@@ -166,8 +183,13 @@ class HFModel:
 
     def _run(self, ready: Ready, batch: list[Stimulus]) -> list[list[Row]]:
         from palpate.models._hf_plain import answer_plain
+        from palpate.models._hf_prefix import answer_shared
 
         rows = [self._rows(ready, stimulus) for stimulus in batch]
+        images = [stimulus.image for stimulus in batch if stimulus.image is not None]
+        # A batch of several always has images; a stimulus without one comes alone.
+        if self.path == "prefix" and images and answer_shared(ready.encoder, ready.chooser, rows, images):
+            return rows
         for stimulus, one in zip(batch, rows, strict=True):
             answer_plain(ready.encoder, ready.chooser, one, stimulus.image)
         return rows
@@ -203,8 +225,3 @@ def _with_trials(stimulus: Stimulus, trials: tuple[Trial, ...]) -> Stimulus:
 def _out_of_memory(fault: BaseException) -> bool:
     words = str(fault).lower()
     return type(fault).__name__ == "OutOfMemoryError" or "not enough memory" in words or "can't allocate memory" in words
-
-
-def options_without(names: frozenset[str], options: Mapping[str, str]) -> Mapping[str, str]:
-    """The options' descriptions, less some."""
-    return {name: text for name, text in options.items() if name not in names}

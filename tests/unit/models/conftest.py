@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from palpate.models.hf import HFKind
+from palpate.nouns import Block, Case, Form, Perturbation, Polarity, Prompt, Stimulus, Trial
+from palpate.parts import Model, ModelSpec
+from palpate.prompts import Wording, reference_prompts
+
+WORDS = Wording("image", "pneumonia", "consolidation, air bronchograms, and silhouettes", "Pneumonia", "No pneumonia", "pneumonia")
+CLOSED = tuple(p for p in reference_prompts(WORDS) if p.form.closed)
+"""The 12 closed prompts of the reference study: yes-no, A-B and B-A, of different lengths."""
+DESCRIBE = Prompt("describe", "Describe this image.", Form.DESCRIBE, Polarity.POSITIVE, "describe")
 
 CORPUS = [
     "Is this image abnormal? Is this image normal? Does this image contain evidence of pneumonia? Answer in one word.",
@@ -42,14 +54,33 @@ IDEFICS_CHAT = (
 )
 SPECIAL = {
     "llava": ["<unk>", "<s>", "</s>", "<pad>", "<image>"],
-    "gemma3": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
-    + ["<start_of_image>", "<end_of_image>", "<image_soft_token>"],
-    "qwen2_vl": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
-    "idefics3": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<fake_token_around_image>", "<global-img>"]
-    + ["<end_of_utterance>", *(f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5))],
+    "gemma3": [
+        *("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"),
+        *("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+    ],
+    "qwen2_vl": [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ],
+    "idefics3": [
+        *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<fake_token_around_image>", "<global-img>"),
+        *("<end_of_utterance>", *(f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5))),
+    ],
 }
 TEXT = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
-VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
 
 
 def byte_tokenizer(special: list[str], *, bos: str | None, eos: str, pad: str, add_bos: bool = False, **extra: Any) -> Any:
@@ -249,5 +280,57 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
             logging.disable_progress_bar()
             made[name] = MAKERS[name](tmp_path_factory.mktemp(name))
         return made[name]
+
+    return get
+
+
+class NoImage:
+    def open(self) -> Image.Image:
+        raise AssertionError("a model is given opened images")
+
+
+def noise(seed: int, width: int = 40, height: int = 50) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def stimulus(seed: int, prompts: tuple[Prompt, ...] = CLOSED, image: Image.Image | None = None, repeats: int = 1) -> Stimulus:
+    case = Case(f"c{seed}", seed % 2, f"g{seed}", f"digest{seed}", NoImage())
+    none = Perturbation()
+    trials = tuple(Trial(f"{seed}|{p.name}|{r}", "m", "task", case.id, none, p, r) for p in prompts for r in range(repeats))
+    return Stimulus(Block("m", "task", case, none, trials), image)
+
+
+@pytest.fixture
+def images() -> Callable[..., list[Stimulus]]:
+    """n stimuli with noise images of different sizes."""
+
+    def get(n: int, prompts: tuple[Prompt, ...] = CLOSED, repeats: int = 1) -> list[Stimulus]:
+        return [stimulus(i, prompts, noise(i, width=40 + 20 * i), repeats) for i in range(n)]
+
+    return get
+
+
+@pytest.fixture
+def without_image() -> Callable[..., Stimulus]:
+    return stimulus
+
+
+@pytest.fixture
+def prompts() -> tuple[Prompt, ...]:
+    return CLOSED
+
+
+@pytest.fixture
+def describe() -> Prompt:
+    return DESCRIBE
+
+
+@pytest.fixture
+def build(checkpoint: Callable[[str], Path]) -> Callable[..., Model]:
+    """A model of kind hf on a tiny checkpoint (or on a folder), with short answers unless told otherwise."""
+
+    def get(name: str | Path, /, seed: int = 0, **options: Any) -> Model:
+        folder = checkpoint(name) if isinstance(name, str) else name
+        return HFKind().build(ModelSpec("tiny", "hf", {"path": str(folder), "max_new_tokens": 6, "threads": 1, **options}, seed))
 
     return get

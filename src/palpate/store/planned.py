@@ -1,0 +1,80 @@
+"""The last plan as the ledger recorded it: every trial's key, rebuilt without images, models or the study file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from palpate.errors import RunError
+from palpate.nouns import Perturbation, Prompt
+from palpate.store import keys
+from palpate.store.ledger import Ledger, prompt_from
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """A case as last recorded: its image's digest, and its label and group as they stand now."""
+
+    name: str
+    image: str
+    label: int
+    group: str
+
+
+class Planned:
+    """What was asked last. Raises RunError where nothing was."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        record = ledger.plan()
+        if record is None:
+            raise RunError("nothing was asked yet", where=str(ledger.path.parent), hint="`palpate run STUDY.toml --out RUN`")
+        self._record: dict[str, Any] = record
+        self.repeats: int = record["repeats"]
+        self.models: dict[str, str] = record["models"]  # name → digest
+        self.tasks: tuple[str, ...] = tuple(record["tasks"])
+        recorded = {task: ledger.cases(task) for task in self.tasks}
+        self._cases = {
+            task: tuple(PlannedCase(name, *recorded[task][name][:3]) for name in record["tasks"][task]["cases"])
+            for task in self.tasks
+        }
+
+    @cached_property
+    def perturbations(self) -> tuple[Perturbation, ...]:
+        """The perturbations asked under, in the study's order."""
+        return tuple(Perturbation(p["name"], p["severity"]) for p in self._record["perturbations"])
+
+    def cases(self, task: str) -> tuple[PlannedCase, ...]:
+        """The task's cases, in the order asked."""
+        return self._cases[task]
+
+    def prompts(self, task: str) -> tuple[Prompt, ...]:
+        """The task's prompts, descriptions too."""
+        return tuple(prompt_from(raw) for raw in self._record["tasks"][task]["prompts"])
+
+    def best_accuracy(self, task: str) -> float | None:
+        """What the best possible reader reaches, where the source knows it."""
+        best: float | None = self._record["tasks"][task]["best_accuracy"]
+        return best
+
+    def n_left_out(self, task: str) -> int:
+        """How many files the source could not use."""
+        return int(self._record["tasks"][task]["left_out"])
+
+    def keys(self, task: str, model: str, perturbation: Perturbation, prompts: tuple[Prompt, ...]) -> Iterator[bytes]:
+        """The keys of all trials of one model, task and perturbation: case by case, prompt by prompt, repeat by repeat."""
+        changed = self._record["perturbations"][self.perturbations.index(perturbation)]["digest"]
+        questions = [keys.prompt_digest(p) for p in prompts]
+        for case in self._cases[task]:
+            for question in questions:
+                for repeat in range(self.repeats):
+                    yield bytes.fromhex(keys.trial_key(self.models[model], case.image, changed, question, repeat))
+
+    def all_keys(self) -> Iterator[bytes]:
+        """The key of every trial of the plan."""
+        for task in self.tasks:
+            prompts = self.prompts(task)
+            for model in self.models:
+                for perturbation in self.perturbations:
+                    yield from self.keys(task, model, perturbation, prompts)

@@ -59,12 +59,12 @@ class Encoder:
         return str(rendered)
 
     def _special(self, rendered: str) -> dict[str, bool]:
-        """What transformers' own apply_chat_template(tokenize=True) does about beginning-of-text tokens."""
+        """Exactly one beginning-of-text token where the tokenizer knows one: the template's, or else the tokenizer's own.
+
+        The rule of transformers' processors in apply_chat_template(tokenize=True), here for text-only models too.
+        """
         bos = self.loaded.tokenizer.bos_token
-        templated = self.loaded.template is not None
-        if (templated and self.loaded.text_only) or (bos and rendered.startswith(bos)):
-            return {"add_special_tokens": False}
-        return {}
+        return {"add_special_tokens": False} if bos and rendered.startswith(bos) else {}
 
     def batch(self, rendered: Sequence[str], images: Sequence[Image] | None) -> dict[str, Any]:
         """Model inputs as tensors, padded on the left, one row per text; one image per row (None: text only)."""

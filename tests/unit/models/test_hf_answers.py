@@ -156,6 +156,17 @@ def test_text_only_model_answers_text_and_refuses_images(build, images, without_
         model.ask(images(1))
 
 
+def test_text_only_model_gets_one_beginning_of_text(build) -> None:
+    """The template prints none, so the tokenizer's own is kept; a template that prints one gets no second."""
+    encoder = ready(build("reader")).encoder
+    ids = encoder.ids(encoder.render("Is it?", image=False))
+    assert ids.count(encoder.loaded.tokenizer.bos_token_id) == 1
+    printed = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    encoder = ready(build("reader", chat_template=printed)).encoder
+    assert encoder.render("Is it?", image=False) == "<s>Is it?"
+    assert encoder.ids("<s>Is it?").count(encoder.loaded.tokenizer.bos_token_id) == 1
+
+
 def test_text_only_model_without_template_continues_the_text(build, checkpoint, tmp_path, without_image) -> None:
     folder = shutil.copytree(checkpoint("reader"), tmp_path / "base")
     (folder / "chat_template.jinja").unlink()

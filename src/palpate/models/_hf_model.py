@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from palpate.models._hf_load import Loaded
     from palpate.models._hf_score import AnswerTokens
 
-VERIFIED = frozenset({"llava", "llava_next", "gemma3", "qwen2_vl", "qwen2_5_vl", "idefics3"})
+VERIFIED = frozenset(
+    ("gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm")
+)
 """Architectures whose shared-prefix answers are tested to equal plain ones. Not PaliGemma: its image attends to the question."""
 FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
 """What a processor or a forward pass raises for one question it cannot take."""

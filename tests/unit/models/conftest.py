@@ -53,6 +53,8 @@ IDEFICS_CHAT = (
     + "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
 SPECIAL = {
+    "llava_onevision": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"],
+    "internvl": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"],
     "llava": ["<unk>", "<s>", "</s>", "<pad>", "<image>"],
     "gemma3": [
         *("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"),
@@ -207,7 +209,7 @@ def make_gemma3(folder: Path, window: int = 512) -> Path:
     return save(folder, model, tokenizer, images, "Gemma3Processor", GEMMA_CHAT, image_seq_length=4)
 
 
-def make_qwen2_vl(folder: Path, version: str = "2") -> Path:
+def make_qwen_vl(folder: Path, version: str = "2") -> Path:
     import transformers as tf
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -218,30 +220,101 @@ def make_qwen2_vl(folder: Path, version: str = "2") -> Path:
     if version == "2":
         vision = {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "patch_size": 8, "mlp_ratio": 2}
         model = tf.Qwen2VLForConditionalGeneration(tf.Qwen2VLConfig(text_config=text, vision_config=vision, **ids))
+    elif version == "3":
+        vision = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "patch_size": 8, "intermediate_size": 64}
+        vision |= {"deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
+        text["head_dim"] = 16
+        model = tf.Qwen3VLForConditionalGeneration(tf.Qwen3VLConfig(text_config=text, vision_config=vision, **ids))
     else:
         vision = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "patch_size": 8, "intermediate_size": 64}
         vision |= {"window_size": 32, "fullatt_block_indexes": [1]}
         model = tf.Qwen2_5_VLForConditionalGeneration(tf.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids))
     model.generation_config.eos_token_id = [2, 0]
     images = Qwen2VLImageProcessorPil(patch_size=8, size={"shortest_edge": 256, "longest_edge": 4096})
-    return save(folder, sharpen(model), tokenizer, images, f"Qwen2{'_5_' if version == '2.5' else ''}VLProcessor", QWEN_CHAT)
+    return save(
+        folder,
+        sharpen(model),
+        tokenizer,
+        images,
+        f"Qwen{version.replace('.', '_') + ('_' if '.' in version else '')}VLProcessor",
+        QWEN_CHAT,
+    )
 
 
 def make_idefics3(folder: Path) -> Path:
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
+    return _idefics(folder, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessorPil)
+
+
+def make_smolvlm(folder: Path) -> Path:
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    pytest.importorskip("num2words")  # its processor asks for it
+    return _idefics(folder, SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessorPil)
+
+
+def _idefics(folder: Path, config_class: Any, model_class: Any, images_class: Any) -> Path:
     extra = {"image_token": "<image>", "fake_image_token": "<fake_token_around_image>", "global_image_token": "<global-img>"}
     extra |= {"end_of_utterance_token": "<end_of_utterance>"}
     tokenizer = byte_tokenizer(
         SPECIAL["idefics3"], bos="<|im_start|>", eos="<|im_end|>", pad="<|endoftext|>", extra_special_tokens=extra
     )
     text = {**TEXT, "model_type": "llama", "vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = Idefics3Config(text_config=text, vision_config=VISION, image_token_id=3, scale_factor=2, pad_token_id=0)
-    model = sharpen(Idefics3ForConditionalGeneration(config))
+    model = model_class(config_class(text_config=text, vision_config=VISION, image_token_id=3, scale_factor=2, pad_token_id=0))
     model.generation_config.eos_token_id = [2, 6]
-    images = Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True)
-    return save(folder, model, tokenizer, images, "Idefics3Processor", IDEFICS_CHAT, image_seq_len=4)
+    images = images_class(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True)
+    processor = model_class.__name__.replace("ForConditionalGeneration", "Processor")
+    return save(folder, sharpen(model), tokenizer, images, processor, IDEFICS_CHAT, image_seq_len=4)
+
+
+def make_llava_onevision(folder: Path) -> Path:
+    import transformers as tf
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+
+    extra = {"image_token": "<image>", "video_token": "<video>"}
+    tokenizer = byte_tokenizer(
+        SPECIAL["llava_onevision"], bos=None, eos="<|im_end|>", pad="<|endoftext|>", extra_special_tokens=extra
+    )
+    grid = [[32, 32], [32, 64], [64, 32], [64, 64]]
+    shared = {"vision_feature_select_strategy": "full", "vision_aspect_ratio": "anyres_max_9"}
+    config = tf.LlavaOnevisionConfig(
+        text_config=tf.Qwen2Config(**TEXT, vocab_size=len(tokenizer)),
+        vision_config=tf.SiglipVisionConfig(**VISION, vision_use_head=False),
+        image_token_index=3,
+        video_token_index=4,
+        image_grid_pinpoints=grid,
+        vision_feature_layer=-1,
+        **shared,
+    )
+    model = tf.LlavaOnevisionForConditionalGeneration(config)
+    model.generation_config.eos_token_id = [2, 0]
+    images = LlavaOnevisionImageProcessorPil(size={"height": 32, "width": 32}, image_grid_pinpoints=grid)
+    chat = QWEN_CHAT.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>")
+    return save(folder, sharpen(model), tokenizer, images, "LlavaOnevisionProcessor", chat, num_image_tokens=16, **shared)
+
+
+def make_internvl(folder: Path) -> Path:
+    import transformers as tf
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    extra = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+    extra |= {"video_token": "<video>"}
+    tokenizer = byte_tokenizer(SPECIAL["internvl"], bos=None, eos="<|im_end|>", pad="<|endoftext|>", extra_special_tokens=extra)
+    square = {"image_size": [32, 32], "patch_size": [8, 8]}
+    config = tf.InternVLConfig(
+        text_config=tf.Qwen2Config(**TEXT, vocab_size=len(tokenizer)),
+        vision_config=tf.InternVLVisionConfig(**{**VISION, **square}),
+        image_token_id=5,
+        downsample_ratio=0.5,
+    )
+    model = tf.InternVLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = [2, 0]
+    images = GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, crop_to_patches=True, min_patches=1, max_patches=4)
+    chat = QWEN_CHAT.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>\n")
+    return save(folder, sharpen(model), tokenizer, images, "InternVLProcessor", chat, image_seq_length=4)
 
 
 def make_reader(folder: Path) -> Path:
@@ -257,9 +330,13 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "llava_next": make_llava_next,
     "gemma3": make_gemma3,
     "gemma3_window": lambda folder: make_gemma3(folder, window=24),
-    "qwen2_vl": make_qwen2_vl,
-    "qwen2_5_vl": lambda folder: make_qwen2_vl(folder, "2.5"),
+    "qwen2_vl": make_qwen_vl,
+    "qwen2_5_vl": lambda folder: make_qwen_vl(folder, "2.5"),
+    "qwen3_vl": lambda folder: make_qwen_vl(folder, "3"),
     "idefics3": make_idefics3,
+    "smolvlm": make_smolvlm,
+    "llava_onevision": make_llava_onevision,
+    "internvl": make_internvl,
     "reader": make_reader,
 }
 

@@ -16,7 +16,7 @@ from palpate.nouns import Form, Polarity, Prompt, Status, Stimulus
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.local
 
-ALL = ("llava", "llava_next", "gemma3", "qwen2_vl", "qwen2_5_vl", "idefics3")
+ALL = ("llava", "llava_next", "llava_onevision", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl")
 
 
 def ready(model):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from palpate.errors import ModelError
+from palpate.models._hf_model import VERIFIED
 from palpate.nouns import Answer, Status
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.local
 
-FAMILIES = ("llava", "llava_next", "gemma3", "gemma3_window", "qwen2_vl", "qwen2_5_vl", "idefics3")
+FAMILIES = (
+    *("llava", "llava_next", "llava_onevision", "gemma3", "gemma3_window", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
+    *("idefics3", "smolvlm", "internvl"),
+)
 
 
 def assert_same(given: list[list[Answer]], reference: list[list[Answer]], margin: float = 1e-4) -> None:
@@ -55,6 +59,10 @@ def test_rows_that_end_leave_the_batch_and_the_rest_goes_on(family, build, image
     assert {answer.status for row in plain for answer in row} >= {Status.OK}
     assert_same(build(family, inference="prefix", max_new_tokens=12).ask(stimuli), plain)
     assert_same(build(family, inference="prefix", max_new_tokens=12, images_at_once=2).ask(stimuli), plain)
+
+
+def test_every_architecture_that_shares_its_prefix_is_tested_here() -> None:
+    assert set(FAMILIES) - {"gemma3_window"} == VERIFIED
 
 
 def test_the_small_window_really_is_exceeded(build, images) -> None:

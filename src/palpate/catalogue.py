@@ -19,8 +19,8 @@ def catalogue(what: str) -> Rows:
         "prompts": _prompts,
         "sources": _sources,
         "perturbations": _perturbations,
-        "readings": lambda: [(p.name, p.by) for p in parts("readings").values()],
-        "measures": lambda: [item for m in parts("measures").values() for item in m.estimates.items()],
+        "readings": _readings,
+        "measures": _measures,
     }
     if what not in lists:
         raise unknown_name(what, lists, noun="list")
@@ -53,6 +53,14 @@ def _prompts() -> Rows:
 
 def _sources() -> Rows:
     return [(f"{s.name}: {option}", about) for s in parts("cases").values() for option, about in s.options.items()]
+
+
+def _readings() -> Rows:
+    return [(method.name, method.by) for method in parts("readings").values()]
+
+
+def _measures() -> Rows:
+    return [item for m in parts("measures").values() for item in m.estimates.items()]
 
 
 def _perturbations() -> Rows:

@@ -21,7 +21,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StudyError("no such file", where=str(path), hint=_nearest_file(path)) from None
+        raise StudyError("no such file", where=str(path), hint=nearest_file(path)) from None
     except IsADirectoryError:
         raise StudyError("is a folder", where=str(path), expected="a TOML study file") from None
     except (OSError, UnicodeDecodeError) as fault:
@@ -48,7 +48,44 @@ def _study_error(model: type[BaseModel], fault: ErrorDetails, where: str) -> Stu
         return StudyError("unknown key", where=at, expected="one of " + ", ".join(known), hint=hint)
     if fault["type"] == "missing":
         return StudyError("is missing", where=at, expected="a value for this key")
-    return StudyError(f"{fault['input']!r} is not accepted", where=at, expected=fault["msg"])
+    expected = EXPECTED.get(fault["type"]) or fault["msg"].replace("Input should be ", "")
+    return StudyError(f"{_shown(fault['input'])} is not accepted", where=at, expected=expected)
+
+
+EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list, in square brackets",
+    "model_type": "a table",
+    "string_type": "a text, in quotation marks",
+    "tuple_type": "a list, in square brackets",
+}
+"""What a key wanted, in the words of TOML; other faults say it themselves."""
+
+
+def _shown(value: object) -> str:
+    """A value as TOML would have it, cut short."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def absolute(given: str, folder: Path, where: str) -> Path:
+    """A path as a file gives it, taken from that file's folder. Raises StudyError for what can be no path."""
+    try:
+        return (folder / Path(given).expanduser()).resolve()
+    except (OSError, ValueError, RuntimeError) as fault:  # a NUL, a loop of links, the home of nobody
+        raise StudyError(f"{given!r} can be no path: {fault}", where=where, expected="a path") from None
+
+
+def nearest_file(path: Path) -> str:
+    """What to try where there is no such file: the TOML files beside it with the likest names."""
+    folder = path.parent if path.parent.is_dir() else Path()
+    near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.toml")], n=2, cutoff=0.4)
+    if near:
+        return "did you mean " + " or ".join(str(folder / n) for n in near) + "?"
+    return "`palpate init` writes a commented study file"
 
 
 def key_path(loc: tuple[int | str, ...]) -> str:
@@ -78,11 +115,3 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
         if found is not None:
             return found
     return None
-
-
-def _nearest_file(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path()
-    near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.toml")], n=2, cutoff=0.4)
-    if near:
-        return "did you mean " + " or ".join(str(folder / n) for n in near) + "?"
-    return "`palpate init` writes a commented study file"

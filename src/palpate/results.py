@@ -55,7 +55,7 @@ class Results:
     def open(cls, path: str | Path, estimates: Sequence[Estimate] | None = None) -> Results:
         """Open a run folder; ``estimates`` saves measuring again. Raises RunError where there is no run."""
         folder = RunFolder(path)
-        return cls(folder, Study.load(folder.study_path), estimates)
+        return cls(folder, Study.load(folder.study_path, with_models=False), estimates)
 
     @cached_property
     def estimates(self) -> tuple[Estimate, ...]:
@@ -83,7 +83,12 @@ class Results:
     def read(self) -> int:
         """Read what is not read yet; returns how many."""
         with self.folder.writing(self.study.name, self.study.to_toml()) as ledger:
-            return read(self.study, ledger)
+            found = read(self.study, ledger)
+        if found:  # what was measured before is no longer what the ledger says
+            self._given = None
+            self.__dict__.pop("estimates", None)
+            self.__dict__.pop("panels", None)
+        return found
 
     def gate(self) -> Verdict:
         """The study's conditions against the estimates."""
@@ -133,17 +138,16 @@ def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:
     return found[0]
 
 
-def plan_summary(study: Study, out: str | Path) -> PlanSummary:
-    """Plan a study, and see what the run folder ``out`` answers already."""
+def plan_summary(study: Study, out: str | Path | None = None) -> PlanSummary:
+    """Plan a study, and see what the run folder ``out``, where one is given, answers already. Prints as a table."""
     return planned_summary(plan(study), out)
 
 
-def planned_summary(planned: Plan, out: str | Path) -> PlanSummary:
+def planned_summary(planned: Plan, out: str | Path | None = None) -> PlanSummary:
     """The same for a plan already made."""
-    folder = RunFolder(out)
     answered = 0
-    if folder.exists():
-        with folder.ledger() as ledger:
+    if out is not None and RunFolder(out).exists():
+        with RunFolder(out).ledger() as ledger:
             seen = ledger.attempts()
         ok = {key for key, (_, error) in seen.items() if not error}
         models = planned.study.models
@@ -155,4 +159,4 @@ def planned_summary(planned: Plan, out: str | Path) -> PlanSummary:
         positive = sum(c.label for c in found.cases)
         rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
     names = tuple(m.name for m in planned.study.models)
-    return PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, answered, str(out))
+    return PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, answered, str(out or ""))

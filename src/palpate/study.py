@@ -12,11 +12,11 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from palpate.errors import PalpateError, StudyError, unknown_name
-from palpate.files import check, load_toml
+from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Polarity, Prompt
 from palpate.parts import Labels, ModelKind, ModelSpec, Sample
 from palpate.registry import part, parts
-from palpate.task import LabelsFile, SourceFile, SourceSpec, Task, load_task, load_task_file, prompt_set
+from palpate.task import LabelsFile, SourceFile, Task, load_task, load_task_file, prompt_set, source_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,16 @@ class Study:
     ask: AskSettings = AskSettings()
     report: ReportSettings = ReportSettings()
     text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    origin: str = field(default="", compare=False)  # the file it was read from, for errors to name
 
     @classmethod
-    def load(cls, path: str | Path) -> Study:
-        """Read a study file. Raises StudyError or UnknownName naming file and key."""
+    def load(cls, path: str | Path, *, with_models: bool = True) -> Study:
+        """Read a study file. Raises StudyError or UnknownName naming file and key.
+
+        ``with_models`` False: to look at what was answered, though a checkpoint may have gone since; models go unchecked.
+        """
         path = Path(path)
-        return study_from(load_toml(path), str(path), path.resolve().parent)
+        return study_from(load_toml(path), str(path), path.resolve().parent, with_models=with_models)
 
     def to_toml(self) -> str:
         """The study with every default made explicit and every path absolute; loads to an equal Study."""
@@ -67,7 +71,7 @@ class Study:
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)  # "3" is no 3, and "yes" is not true
 
 
 class SampleFile(_File):
@@ -79,7 +83,7 @@ class SampleFile(_File):
 class ModelFile(BaseModel):
     """``[[models]]``: a name, and for a model of one's own its kind and that kind's options."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     name: str = Field(min_length=1)
     kind: str | None = None
 
@@ -87,19 +91,19 @@ class ModelFile(BaseModel):
 class PromptFile(_File):
     """``[[tasks.wordings]]``: a question in the user's own words, asked beside the prompt set."""
 
-    name: str
-    text: str
-    form: Form
-    polarity: Polarity = Polarity.POSITIVE
+    name: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    form: Form = Field(strict=False)  # a file holds its value, never the enum
+    polarity: Polarity = Field(Polarity.POSITIVE, strict=False)
     cell: str = "target"
-    options: tuple[str, str] | None = None
+    options: tuple[str, str] | None = Field(None, strict=False)
     factors: dict[str, str] = {}
 
 
 class TaskEntry(_File):
     """``[[tasks]]``: a task by name (``task`` or ``file`` where the name is the user's own), and its source of cases."""
 
-    name: str
+    name: str = Field(min_length=1)
     task: str | None = None
     file: str | None = None
     prompts: str | None = None
@@ -147,10 +151,10 @@ class StudyFile(_File):
     """A study file."""
 
     name: str = Field(min_length=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     prompts: str = "reference"
     describe: bool = False
-    perturbations: list[str] = ["none"]
+    perturbations: list[str] = Field(["none"], min_length=1)
     repeats: int = Field(1, ge=1)
     reading: str = "rules"
     sample: SampleFile = SampleFile()
@@ -163,14 +167,17 @@ class StudyFile(_File):
     gate: GateFile = GateFile()
 
 
-def study_from(raw: Mapping[str, Any], where: str, folder: Path) -> Study:
+def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models: bool = True) -> Study:
     """Check a study's tables and build it; relative paths are taken from ``folder``."""
     parsed = check(StudyFile, raw, where)
     models = tuple(_model(entry, parsed.seed, folder, f"{where}: models[{i}]") for i, entry in enumerate(parsed.models))
+    for i, spec in enumerate(models if with_models else ()):
+        _check_model(spec, f"{where}: models[{i}]")
     _unique([m.name for m in models], f"{where}: models", "model")
     tasks = tuple(_task(entry, parsed, folder, f"{where}: tasks[{i}]") for i, entry in enumerate(parsed.tasks))
     _unique([t.name for t in tasks], f"{where}: tasks", "task")
     part("readings", parsed.reading, where=f"{where}: reading")
+    _unique(parsed.perturbations, f"{where}: perturbations", "perturbation")
     lineages = _lineages(parsed, [m.name for m in models], where)
     study = Study(
         name=parsed.name,
@@ -188,7 +195,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path) -> Study:
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
     )
-    return replace(study, text=_explicit(parsed, study, folder))
+    return replace(study, text=_explicit(parsed, study, folder), origin=where)
 
 
 def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
@@ -208,13 +215,18 @@ def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
         kind, preset = known[entry.name][0].name, dict(known[entry.name][1])
         preset.pop("about", None)
         options = {**preset, **options}
-    maker: ModelKind = part("models", kind, where=f"{where}.kind")
-    spec = ModelSpec(entry.name, kind, _absolute(options, folder), seed)
+    part("models", kind, where=f"{where}.kind")
+    if isinstance(options.get("path"), str):
+        options["path"] = _checkpoint(options["path"], folder, f"{where}.path")
+    return ModelSpec(entry.name, kind, options, seed)
+
+
+def _check_model(spec: ModelSpec, where: str) -> None:
+    maker: ModelKind = part("models", spec.kind)
     try:
         maker.build(spec).close()
     except PalpateError as fault:
         raise fault.at(where) from None
-    return spec
 
 
 def model_presets() -> list[tuple[ModelKind, str, Mapping[str, Any]]]:
@@ -222,22 +234,15 @@ def model_presets() -> list[tuple[ModelKind, str, Mapping[str, Any]]]:
     return [(kind, name, preset) for kind in parts("models").values() for name, preset in kind.presets().items()]
 
 
-def _absolute(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Options called ``path`` or ``root`` are files: taken from the study file's folder."""
-    found = dict(options)
-    for key in ("path", "root"):
-        value = found.get(key)
-        # A hub id such as org/name is left alone unless such a folder is really there.
-        if isinstance(value, str):
-            there = (folder / Path(value).expanduser()).resolve()
-            looks_local = value.startswith((".", "/", "~")) or there.exists()
-            found[key] = str(there) if looks_local or key == "root" else value
-    return found
+def _checkpoint(given: str, folder: Path, where: str) -> str:
+    """A model's folder, taken from the study file's; a hub id such as org/name is left alone unless such a folder is there."""
+    there = absolute(given, folder, where)
+    return str(there) if given.startswith((".", "/", "~")) or there.exists() else given
 
 
 def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
     if entry.file is not None:
-        task = load_task_file((folder / entry.file).resolve())
+        task = load_task_file(_task_file(entry, folder, where))
     else:
         task = load_task(entry.task or entry.name, where=f"{where}.{'task' if entry.task else 'name'}")
     set_name = entry.prompts or study.prompts
@@ -248,10 +253,7 @@ def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
     source = task.source
     if entry.source is not None:
         part("cases", entry.source.kind, where=f"{where}.source.kind")
-        given = dict(entry.source.model_extra or {})
-        if isinstance(given.get("path"), str):  # a source's path is always a file or folder, never a hub id
-            given["path"] = str((folder / Path(given["path"]).expanduser()).resolve())
-        source = SourceSpec(entry.source.kind, _absolute(given, folder))
+        source = source_spec(entry.source, folder, f"{where}.source")
     if source is None:
         raise StudyError(
             f"task {task.name!r} has no images of its own",
@@ -261,6 +263,15 @@ def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
         )
     labels = Labels(tuple(entry.labels.positive), tuple(entry.labels.negative)) if entry.labels else task.labels
     return replace(task, name=entry.name, prompts=prompts, source=source, labels=labels)
+
+
+def _task_file(entry: TaskEntry, folder: Path, where: str) -> Path:
+    if entry.task is not None:
+        raise StudyError("both `task` and `file` are given", where=where, expected="one of them")
+    path = absolute(entry.file or "", folder, f"{where}.file")
+    if not path.is_file():
+        raise StudyError(f"there is no task file {path}", where=f"{where}.file", expected="a TOML file", hint=nearest_file(path))
+    return path
 
 
 def _own_prompt(p: PromptFile, where: str) -> Prompt:
@@ -290,6 +301,9 @@ def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage
         for role in ("base", "tuned"):
             if getattr(pair, role) not in models:
                 raise unknown_name(getattr(pair, role), models, noun="model", where=f"{where}: pairs[{i}].{role}")
+        if pair.base == pair.tuned:
+            raise StudyError(f"compares {pair.base!r} with itself", where=f"{where}: pairs[{i}]", expected="two models")
+    _unique([f"{p.base} and {p.tuned}" for p in parsed.pairs], f"{where}: pairs", "pair")
     return tuple(Lineage(p.base, p.tuned, p.relation) for p in parsed.pairs)
 
 
@@ -340,7 +354,7 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
         assert task.source is not None
         entry["prompts"] = entry.get("prompts", parsed.prompts)
         if "file" in entry:
-            entry["file"] = str((folder / entry["file"]).resolve())
+            entry["file"] = str(absolute(entry["file"], folder, "file"))
         entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}
         entry["source"] = {"kind": task.source.kind, **task.source.options}
     # TOML has no null, and plain keys must come before tables.

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from palpate.errors import StudyError, unknown_name
-from palpate.files import check, load_toml
+from palpate.files import absolute, check, load_toml
 from palpate.nouns import Prompt
 from palpate.parts import Labels, Rubric
 from palpate.prompts import PROMPT_SETS, Wording
@@ -52,7 +52,7 @@ class Task:
 class LabelsFile(BaseModel):
     """``[labels]``: which of the source's own values mean present, which absent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     positive: list[str]
     negative: list[str]
 
@@ -60,7 +60,7 @@ class LabelsFile(BaseModel):
 class WordingFile(BaseModel):
     """``[wording]``: the task's words, filled into the prompt templates."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     subject: str = "image"
     evidence: str
     hints: str
@@ -74,7 +74,7 @@ class WordingFile(BaseModel):
 class RubricFile(BaseModel):
     """``[rubric]``: findings that assert or deny the condition in free text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     positive: list[str] = []
     negative: list[str] = []
 
@@ -82,14 +82,14 @@ class RubricFile(BaseModel):
 class SourceFile(BaseModel):
     """``[source]``: ``kind`` and that source's own options."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     kind: str
 
 
 class TaskFile(BaseModel):
     """A task file, after ``twin_of`` has been filled in."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     title: str
     modality: str
     condition: str
@@ -117,11 +117,12 @@ def load_task(name: str, *, where: str = "") -> Task:
 
 def load_task_file(path: Path) -> Task:
     """A task from the user's own file; the file's stem is its name."""
-    return task_from(path.stem, load_toml(path), str(path))
+    return task_from(path.stem, load_toml(path), str(path), path.resolve().parent)
 
 
-def task_from(name: str, raw: Mapping[str, Any], where: str) -> Task:
-    """Check a task's tables and build it. Raises StudyError naming file and key."""
+def task_from(name: str, raw: Mapping[str, Any], where: str, folder: Path | None = None) -> Task:
+    """Check a task's tables and build it; its source's relative paths are taken from ``folder``. Raises StudyError naming file
+    and key."""
     raw = _with_twin(raw, where)
     parsed = check(TaskFile, raw, where)
     source = parsed.source
@@ -133,12 +134,21 @@ def task_from(name: str, raw: Mapping[str, Any], where: str) -> Task:
         labels=Labels(tuple(parsed.labels.positive), tuple(parsed.labels.negative)),
         wording=Wording(**parsed.wording.model_dump()),
         rubric=Rubric(parsed.condition, tuple(parsed.rubric.positive), tuple(parsed.rubric.negative)),
-        source=SourceSpec(source.kind, dict(source.model_extra or {})) if source else None,
+        source=source_spec(source, folder, f"{where}: source") if source else None,
         cautions=parsed.cautions,
         difficulty=parsed.difficulty,
         licence=parsed.licence,
         citation=parsed.citation,
     )
+
+
+def source_spec(given: SourceFile, folder: Path | None, where: str) -> SourceSpec:
+    """A source as a file gives it, its ``path`` and ``root`` made absolute: they are always files, never hub ids."""
+    options = dict(given.model_extra or {})
+    for key in ("path", "root"):
+        if folder is not None and isinstance(options.get(key), str):
+            options[key] = str(absolute(options[key], folder, f"{where}.{key}"))
+    return SourceSpec(given.kind, options)
 
 
 def prompt_set(name: str, wording: Wording, *, describe: bool, where: str = "") -> tuple[Prompt, ...]:

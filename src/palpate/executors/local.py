@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -41,9 +43,13 @@ class LocalExecutor:
             yield from self._pooled(model, batches)
 
     def close(self) -> None:
-        """End the workers, without waiting for what they have not started."""
+        """End the workers, without waiting for what they are at: whatever matters was handed over already."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            # Taken before the shutdown forgets them; a busy worker would be waited for, and may have minutes to go.
+            workers = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.terminate()
             self._pool = None
 
     def _here(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
@@ -58,7 +64,7 @@ class LocalExecutor:
         if self._pool is None:
             # Spawned, not forked: a forked child would inherit torch's threads and the ledger's open file.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_share, initargs=(self.workers,))
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_prepare, initargs=(self.workers,))
         waiting: deque[tuple[Batch, Future[list[list[Answer]]]]] = deque()
         try:
             for batch in batches:
@@ -69,7 +75,7 @@ class LocalExecutor:
             while waiting:
                 yield _next(waiting)
         except BrokenProcessPool:
-            self._pool = None
+            self.close()
             raise RunError(
                 "a worker process ended (out of memory, or killed)",
                 where=f"model {model.name!r}",
@@ -85,10 +91,20 @@ def _next(waiting: deque[tuple[Batch, Future[list[list[Answer]]]]]) -> tuple[Bat
 _loaded: dict[ModelSpec, Model] = {}
 
 
-def _one_share(workers: int) -> None:
-    """Give each worker its share of the cores, before torch or NumPy starts its threads."""
+def _prepare(workers: int) -> None:
+    """Give a worker its share of the cores, before torch or NumPy starts its threads; and let it end with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process of a terminal: no traceback from each
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers; without this they would wait for ever, each holding a model."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _in_worker(model: ModelSpec, batch: Batch, seed: int) -> list[list[Answer]]:

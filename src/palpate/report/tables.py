@@ -35,7 +35,10 @@ class PlanSummary:
     trials: int
     blocks: int
     answered: int
-    out: str
+    out: str = ""  # the run folder looked into, if any
+
+    def __str__(self) -> str:
+        return render_plan(self).rstrip()
 
 
 SYMBOL = {Held.PASS: "✓ pass", Held.FAIL: "✗ fail", Held.NOT_EVALUABLE: "? not evaluable"}
@@ -66,12 +69,11 @@ def render_plan(plan: PlanSummary) -> str:
     for name, *numbers in plan.tasks:
         table.add_row(Text(name), *map(str, numbers))
     left = plan.trials - plan.answered
-    closing = (
-        f"{plan.trials:,} questions ({len(plan.models)} models, {plan.blocks:,} images shown); "
-        f"{plan.answered:,} answered in {plan.out}, {left:,} to ask."
-    )
+    closing = f"{plan.trials:,} questions ({len(plan.models)} models, {plan.blocks:,} images shown)"
+    closing += f"; {plan.answered:,} answered in {plan.out}, {left:,} to ask." if plan.out else "."
     left_out = sum(row[-1] for row in plan.tasks)
-    notes = [Text(f"{left_out} files were left out; {plan.out}/cases.csv names them and says why.")] if left_out else []
+    named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."
+    notes = [Text(f"{left_out} files were left out; {named}")] if left_out else []
     return render(Text(f"Study {plan.study}: {', '.join(plan.models)}"), table, *notes, Text(closing))
 
 

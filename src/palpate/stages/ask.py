@@ -72,10 +72,12 @@ def _pending(plan: Plan, model: ModelSpec, seen: Attempts, size: int, tally: _Ta
     """Batches of Blocks with something left to ask. The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
     blocks = plan.blocks(model)
+    # Two tasks or cases may ask the very same thing of the very same image: it is asked once, however far workers run ahead.
+    taken: set[bytes] = set()
     while batch := list(islice(blocks, size)):
         left = []
         for block in batch:
-            trials = tuple(t for t in block.trials if _unanswered(t, seen))
+            trials = tuple(t for t in block.trials if _unanswered(t, seen, taken))
             if not again:
                 reused = len(block.trials) - len(trials)
                 tally.done += reused
@@ -86,21 +88,21 @@ def _pending(plan: Plan, model: ModelSpec, seen: Attempts, size: int, tally: _Ta
             yield left
 
 
-def _unanswered(trial: Trial, seen: Attempts) -> bool:
-    attempt = seen.get(bytes.fromhex(trial.key))
-    return attempt is None or attempt[1]
+def _unanswered(trial: Trial, seen: Attempts, taken: set[bytes]) -> bool:
+    key = bytes.fromhex(trial.key)
+    attempt = seen.get(key)
+    if (attempt is not None and not attempt[1]) or key in taken:
+        return False
+    taken.add(key)
+    return True
 
 
 def _store(ledger: Ledger, seen: Attempts, batch: Sequence[Block], answers: list[list[Answer]], tally: _Tally, again: bool) -> None:
     answered: list[tuple[Trial, Response]] = []
-    keys_now: set[str] = set()
     for block, given in zip(batch, answers, strict=True):
         for trial, answer in zip(block.trials, given, strict=True):
-            if trial.key in keys_now:  # two tasks or cases that ask the very same thing of the very same image
-                continue
-            keys_now.add(trial.key)
             attempt = seen.get(bytes.fromhex(trial.key), (0, False))[0] + 1
-            answered.append((trial, Response(trial.key, attempt, _rounded(answer))))
+            answered.append((trial, Response(trial.key, attempt, _storable(answer))))
     ledger.append(answered)
     failed = 0
     for trial, response in answered:
@@ -113,7 +115,9 @@ def _store(ledger: Ledger, seen: Attempts, batch: Sequence[Block], answers: list
     tally.report()
 
 
-def _rounded(answer: Answer) -> Answer:
+def _storable(answer: Answer) -> Answer:
     margin = None if answer.margin is None else round(answer.margin, DECIMALS)
     mass = None if answer.mass is None else round(answer.mass, DECIMALS)
-    return replace(answer, margin=margin, mass=mass)
+    # Half of a surrogate pair, as a cut-off text may end in, is no Unicode and could not be written.
+    text = answer.text.encode("utf-8", "replace").decode("utf-8")
+    return replace(answer, text=text, margin=margin, mass=mass)

@@ -100,31 +100,40 @@ def plan(study: Study) -> Plan:
     """Draw every task's cases and identify every model. Raises SourceError, ModelError naming the entry at fault."""
     cases = {task.name: draw_cases(task, study) for task in study.tasks}
     fingerprints: dict[str, Fingerprint] = {}
-    for spec in study.models:
-        model: Model = part("models", spec.kind).build(spec)
+    for i, spec in enumerate(study.models):
         try:
-            fingerprints[spec.name] = model.fingerprint()
+            model: Model = part("models", spec.kind).build(spec)
+            try:
+                fingerprints[spec.name] = model.fingerprint()
+            finally:
+                model.close()
         except PalpateError as fault:
-            raise fault.at(f"model {spec.name!r}") from None
-        finally:
-            model.close()
+            raise _within(fault, study, f"models[{i}]", f"model {spec.name!r}") from None
     return Plan(study, cases, fingerprints)
 
 
 def draw_cases(task: Task, study: Study) -> CaseSet:
     """A task's cases from its source. Raises SourceError where there is none to use."""
     assert task.source is not None  # a study's tasks always have one
-    source = part("cases", task.source.kind)
     try:
+        source = part("cases", task.source.kind)
         found: CaseSet = source.load(task.source.options, task.labels, study.sample)
+        if not found.cases:
+            raise SourceError("no usable image", expected="at least one image with a known label")
+        twice = _first_twice(found.cases)
+        if twice is not None:
+            raise SourceError(f"two cases are called {twice!r}", expected="every case id once")
     except PalpateError as fault:
-        raise fault.at(f"task {task.name!r}") from None
-    if not found.cases:
-        raise SourceError("no usable image", where=f"task {task.name!r}", expected="at least one image with a known label")
-    twice = _first_twice(found.cases)
-    if twice is not None:
-        raise SourceError(f"two cases are called {twice!r}", where=f"task {task.name!r}", expected="every case id once")
+        at = [t.name for t in study.tasks].index(task.name)
+        raise _within(fault, study, f"tasks[{at}].source", f"task {task.name!r}") from None
     return found
+
+
+def _within(fault: PalpateError, study: Study, key: str, entry: str) -> PalpateError:
+    """The fault with the study's file and key before its own place; a study made in Python has its entry's name instead."""
+    place = f"{study.origin}: {key}" if study.origin else entry
+    where = f"{place}: {fault.where}" if fault.where else place
+    return type(fault)(fault.problem, where=where, expected=fault.expected, hint=fault.hint)
 
 
 def _first_twice(cases: tuple[Case, ...]) -> str | None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class RunFolder:
         return found
 
     def ledger(self) -> Ledger:
-        """The run's ledger, for reading and for appending readings."""
-        return Ledger(self.ledger_path)
+        """The run's ledger, for reading: also where the folder itself may only be read."""
+        return Ledger(self.ledger_path, read_only=not os.access(self.path, os.W_OK))
 
     @contextmanager
     def writing(self, name: str, study_toml: str) -> Iterator[Ledger]:
@@ -81,7 +82,10 @@ class RunFolder:
 
     def _same_study(self, name: str) -> None:
         if (self.path / "study.toml").exists():
-            held = tomllib.loads(self.study_path.read_text(encoding="utf-8")).get("name")
+            try:
+                held = tomllib.loads(self.study_path.read_text(encoding="utf-8")).get("name")
+            except (OSError, ValueError) as fault:  # TOML and Unicode faults are ValueErrors
+                raise RunError(f"cannot be read: {fault}", where=str(self.study_path), hint="choose another --out") from None
             if held != name:
                 raise RunError(f"holds the study {held!r}, not {name!r}", where=str(self.path), hint="choose another --out")
 
@@ -90,10 +94,12 @@ class RunFolder:
         target = self.path / name
         fresh = target.with_name(f".{name}.new")
         try:
-            fresh.write_text(text, encoding="utf-8")
+            # A file's name may be no Unicode: its odd bytes are spelt out.
+            fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
             fresh.replace(target)
         except OSError as fault:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
             raise RunError(
                 f"cannot be written: {fault.strerror}", where=str(target), hint="the ledger is safe; run again to go on"
             ) from None

@@ -9,6 +9,7 @@ transaction, so a killed run keeps every committed one and loses at most the one
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,12 +94,17 @@ class Ledger:
         if not create and not path.exists():
             raise LedgerError("no ledger here", where=str(path), expected="a run folder", hint="`palpate run STUDY.toml --out RUN`")
         try:
-            self._db = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}", uri=True, isolation_level=None
-            )
-            self._prepare(create, read_only)
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{_mode(path, read_only)}", uri=True, isolation_level=None)
         except sqlite3.Error as fault:
             raise self._trouble(fault) from None
+        try:
+            self._prepare(create, read_only)
+        except sqlite3.Error as fault:
+            self._db.close()
+            raise self._trouble(fault) from None
+        except LedgerError:
+            self._db.close()
+            raise
 
     def _prepare(self, create: bool, read_only: bool) -> None:
         db = self._db
@@ -112,8 +118,8 @@ class Ledger:
                     if statement.strip():
                         db.execute(statement)
                 db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-        version = int(db.execute("SELECT value FROM meta WHERE name='schema'").fetchone()[0])
-        if version != SCHEMA_VERSION:
+        (version,) = db.execute("SELECT value FROM meta WHERE name='schema'").fetchone() or ("unknown",)
+        if version != str(SCHEMA_VERSION):
             raise LedgerError(
                 f"has schema {version}", where=str(self.path), expected=f"schema {SCHEMA_VERSION}", hint="update Palpate"
             )
@@ -126,6 +132,7 @@ class Ledger:
             "unable to open": "the folder cannot be written: choose another --out",
             "not a database": "the file is no ledger: choose another --out",
             "malformed": "the file is damaged: keep it, and start again in another --out",
+            "no such table": "the file is no ledger, or its run had not begun: `palpate run STUDY.toml --out RUN`",
             "locked": "another run writes to this ledger: wait for it to end",
         }
         hint = next((h for word, h in hints.items() if word in text), "")
@@ -156,6 +163,13 @@ class Ledger:
         """Close the file; the ledger is complete without any other file beside it."""
         self._db.close()
 
+    def _select(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query. A damaged file may open well and fail here."""
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as fault:
+            raise self._trouble(fault) from None
+
     # ------------------------------------------------------------ what is asked
 
     def add_session(self, started: str, environment: Mapping[str, Any]) -> None:
@@ -167,7 +181,7 @@ class Ledger:
 
     def sessions(self) -> list[dict[str, Any]]:
         """Every start of this run, oldest first."""
-        rows = self._db.execute("SELECT started, environment FROM session ORDER BY id").fetchall()
+        rows = self._select("SELECT started, environment FROM session ORDER BY id")
         return [{"started": started, **json.loads(environment)} for started, environment in rows]
 
     def add_model(self, name: str, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -184,29 +198,29 @@ class Ledger:
 
     def models(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         """Model name → (identity, latest environment)."""
-        rows = self._db.execute(
+        rows = self._select(
             "SELECT m.name, m.identity, e.environment FROM model m JOIN environment e ON e.model = m.id ORDER BY m.id, e.id"
         )
         return {name: (json.loads(identity), json.loads(environment)) for name, identity, environment in rows}
 
     def add_cases(self, task: str, cases: Iterable[Case]) -> None:
         """Record a task's cases. No pixels, no file names; a corrected label or group is a new row of ``label``."""
+        # Looked up here rather than per case: labels have no index, and a task may have a hundred thousand cases.
+        rows = self._select(f"SELECT c.name, l.case_, l.label, l.grp, l.facts {_LABELLED} ORDER BY l.id", (task,))
+        last = {name: record for name, *record in rows}
         with self._transaction() as db:
             for case in cases:
                 image = keys.image_digest(case)
                 db.execute("INSERT OR IGNORE INTO case_ (task, name, image) VALUES (?,?,?)", (task, case.id, image))
                 (row,) = db.execute("SELECT id FROM case_ WHERE task=? AND name=? AND image=?", (task, case.id, image)).fetchone()
-                new = (row, case.label, case.group, json.dumps(dict(case.metadata), sort_keys=True, default=str))
-                last = db.execute(
-                    f"SELECT l.case_, l.label, l.grp, l.facts {_LABELLED} AND name=? ORDER BY l.id DESC LIMIT 1", (task, case.id)
-                )
-                if last.fetchone() != new:
+                new = [row, case.label, case.group, json.dumps(dict(case.metadata), sort_keys=True, default=str)]
+                if last.get(case.id) != new:
                     db.execute("INSERT INTO label (case_, label, grp, facts) VALUES (?,?,?,?)", new)
                 self._rows["case", task, case.id] = row
 
     def cases(self, task: str) -> dict[str, tuple[str, int, str, dict[str, Any]]]:
         """Case name → (image digest, label, group, metadata) as last recorded."""
-        rows = self._db.execute(f"SELECT c.name, c.image, l.label, l.grp, l.facts {_LABELLED} ORDER BY l.id", (task,))
+        rows = self._select(f"SELECT c.name, c.image, l.label, l.grp, l.facts {_LABELLED} ORDER BY l.id", (task,))
         return {name: (image, label, group, json.loads(facts)) for name, image, label, group, facts in rows}
 
     def add_prompts(self, task: str, prompts: Iterable[Prompt]) -> None:
@@ -240,14 +254,14 @@ class Ledger:
 
     def plan(self) -> dict[str, Any] | None:
         """The last plan, None where there is none yet."""
-        row = self._db.execute("SELECT plan FROM plan ORDER BY id DESC LIMIT 1").fetchone()
+        row = next(self._select("SELECT plan FROM plan ORDER BY id DESC LIMIT 1"), None)
         return None if row is None else dict(json.loads(row[0]))
 
     # ------------------------------------------------------------ what came back
 
     def attempts(self) -> dict[bytes, tuple[int, bool]]:
         """Key → (attempts so far, whether the last one ended as an error)."""
-        rows = self._db.execute("SELECT key, attempt, status FROM response ORDER BY attempt")
+        rows = self._select("SELECT key, attempt, status FROM response ORDER BY attempt")
         return {key: (attempt, status == Status.ERROR) for key, attempt, status in rows}
 
     def append(self, answered: Iterable[tuple[Trial, Response]]) -> None:
@@ -279,7 +293,7 @@ class Ledger:
 
     def unread(self, method: str, after: int, limit: int) -> list[Unread]:
         """The next ``limit`` responses past row ``after`` that have something to read and that ``method`` has not read."""
-        rows = self._db.execute(
+        rows = self._select(
             f"SELECT p.task, p.record, {_RESPONSE} FROM response r JOIN prompt p ON p.id = r.prompt"
             " WHERE r.id > ? AND r.status != 'error'"
             " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
@@ -295,13 +309,13 @@ class Ledger:
 
     def answers(self, method: str) -> AnswerTable:
         """The last attempt of every key with its reading by ``method``, as columns."""
-        rows = self._db.execute(
+        rows = self._select(
             "SELECT r.key, r.status, d.outcome, r.margin, r.mass FROM response r"
             " LEFT JOIN reading d ON d.response = r.id AND d.method = ? ORDER BY r.attempt, r.id",
             (method,),
-        ).fetchall()
-        last = {row[0]: i for i, row in enumerate(rows)}
-        kept = [rows[i] for i in last.values()]
+        )
+        last = {row[0]: row for row in rows}
+        kept = list(last.values())
         return AnswerTable(
             row={row[0]: i for i, row in enumerate(kept)},
             error=np.array([row[1] == Status.ERROR for row in kept], dtype=bool),
@@ -312,18 +326,21 @@ class Ledger:
 
     def responses(self, key: str) -> list[Response]:
         """Every attempt at a trial, first to last."""
-        rows = self._db.execute(f"SELECT {_RESPONSE} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))
+        rows = self._select(f"SELECT {_RESPONSE} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))
         return [_response(row) for row in rows]
 
     def find(self, beginning: str) -> list[tuple[Trial, int]]:
-        """At most two trials whose key begins so, each with its label as last recorded."""
-        rows = self._db.execute(
-            "SELECT DISTINCT lower(hex(r.key)), m.name, c.task, c.name, v.name, v.severity, p.record, r.repeat,"
+        """At most two trials whose key begins so, each as it was first asked and with its label as last recorded."""
+        beginning = beginning.lower()
+        if not beginning or set(beginning) - set("0123456789abcdef"):
+            return []
+        rows = self._select(
+            "SELECT lower(hex(r.key)), m.name, c.task, c.name, v.name, v.severity, p.record, r.repeat,"
             " (SELECT l.label FROM label l WHERE l.case_ = c.id ORDER BY l.id DESC LIMIT 1)"
             " FROM response r JOIN model m ON m.id = r.model JOIN case_ c ON c.id = r.case_"
             " JOIN perturbation v ON v.id = r.perturbation JOIN prompt p ON p.id = r.prompt"
-            " WHERE lower(hex(r.key)) LIKE ? || '%' LIMIT 2",
-            ("".join(c for c in beginning.lower() if c in "0123456789abcdef"),),
+            " WHERE r.attempt = 1 AND lower(hex(r.key)) LIKE ? || '%' LIMIT 2",
+            (beginning,),
         )
         return [
             (Trial(key, model, task, case, Perturbation(name, severity), prompt_from(json.loads(record)), repeat), label)
@@ -332,11 +349,11 @@ class Ledger:
 
     def readings(self, key: str) -> list[Reading]:
         """Every reading of every attempt at a trial."""
-        rows = self._db.execute(
+        rows = self._select(
             "SELECT r.attempt, d.method, d.outcome, d.low, d.high, d.rule FROM reading d JOIN response r ON r.id = d.response"
             " WHERE r.key=? ORDER BY r.attempt, d.method",
             (bytes.fromhex(key),),
-        ).fetchall()
+        )
         found = []
         for attempt, by, outcome, low, high, rule in rows:
             span = None if low is None else (low, high)
@@ -345,17 +362,27 @@ class Ledger:
 
     def texts(self) -> Iterator[tuple[str, int, str, str]]:
         """(key, attempt, status, text) of every response, by key: what two runs of one study are compared by."""
-        for key, attempt, status, text in self._db.execute("SELECT key, attempt, status, text FROM response ORDER BY key, attempt"):
+        for key, attempt, status, text in self._select("SELECT key, attempt, status, text FROM response ORDER BY key, attempt"):
             yield key.hex(), attempt, status, text
 
     def ended(self) -> dict[bytes, tuple[Status, str]]:
         """Key → (status, cause of an error) of every trial's last attempt."""
-        rows = self._db.execute("SELECT key, status, error FROM response ORDER BY attempt")
+        rows = self._select("SELECT key, status, error FROM response ORDER BY attempt")
         return {key: (Status(status), error or "") for key, status, error in rows}
 
     def seconds(self) -> float:
         """Model seconds spent on all answers together."""
-        return float(self._db.execute("SELECT coalesce(sum(seconds), 0) FROM response").fetchone()[0])
+        return float(next(self._select("SELECT coalesce(sum(seconds), 0) FROM response"))[0])
+
+
+def _mode(path: Path, read_only: bool) -> str:
+    """How SQLite opens the file. A WAL ledger in a folder that cannot be written opens only where SQLite is told that
+    nothing changes it; a log left beside it by a killed run is then out of reach, so that is said of clean ones alone."""
+    if not read_only:
+        return "mode=rwc"
+    log = path.with_name(f"{path.name}-wal")
+    clean = not log.exists() or log.stat().st_size == 0
+    return "mode=ro&immutable=1" if clean and not os.access(path.parent, os.W_OK) else "mode=ro"
 
 
 _LABELLED = "FROM case_ c JOIN label l ON l.case_ = c.id WHERE task=?"

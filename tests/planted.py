@@ -25,13 +25,14 @@ class Planted:
     clusters: int = 60
     per_cluster: int = 3
     prompts: int = 12
-    accuracy: float = 0.7
+    accuracy: float | tuple[float, float] = 0.7  # or by class: label 0, label 1
     shift: Sequence[float] = field(default_factory=tuple)  # per prompt, added to the accuracy
     within_case: float = 0.3  # share of the latent variance that prompts of a case have in common, clusters' part included
     within_cluster: float = 0.0
     refusal: tuple[float, float] = (0.0, 0.0)  # by class: label 0, label 1
     label_by_cluster: bool = False
     repeats: int = 1
+    uneven: bool = False  # cluster sizes 1 + Poisson(per_cluster − 1)
 
     def codes(self, label: np.ndarray, cluster: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(n, P, R) outcome codes."""
@@ -40,16 +41,19 @@ class Planted:
         latent = np.sqrt(self.within_cluster) * rng.standard_normal(self.clusters)[cluster][:, None, None]
         latent = latent + np.sqrt(own) * rng.standard_normal(n)[:, None, None]
         latent = latent + np.sqrt(1 - self.within_case) * rng.standard_normal(shape)
-        rate = np.clip(self.accuracy + np.asarray(self.shift or np.zeros(self.prompts)), 0, 1)
-        right = latent < norm.ppf(rate)[None, :, None]
+        accuracy = np.broadcast_to(self.accuracy, 2)[label][:, None]
+        rate = np.clip(accuracy + np.asarray(self.shift or np.zeros(self.prompts)), 0, 1)
+        right = latent < norm.ppf(rate)[:, :, None]
         code = np.where(right == (label == 1)[:, None, None], POSITIVE, NEGATIVE)
         refuses = rng.random(shape) < np.asarray(self.refusal)[label][:, None, None]
         return np.where(refuses, REFUSED, code).astype(np.int8)
 
     def cases(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(label, cluster) of the cases, shuffled."""
-        cluster = np.repeat(np.arange(self.clusters), self.per_cluster)
-        label = cluster % 2 if self.label_by_cluster else np.arange(cluster.size) % 2
+        sizes = 1 + rng.poisson(self.per_cluster - 1, self.clusters) if self.uneven else self.per_cluster
+        cluster = np.repeat(np.arange(self.clusters), sizes)
+        by_cluster = rng.permutation(np.arange(self.clusters) % 2)
+        label = by_cluster[cluster] if self.label_by_cluster else rng.permutation(np.arange(cluster.size) % 2)
         order = rng.permutation(cluster.size)
         return label[order].astype(np.int8), cluster[order]
 

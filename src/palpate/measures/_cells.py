@@ -111,9 +111,16 @@ class Draws:
             self._kept = (task, clusters), draw_clusters(clusters, self._draws, rng)
         return self._kept[1]
 
-    def replicate(self, cell: Cell, values: Sequence[Array]) -> Replicates:
-        """(…, 2, P, len(values)) replicated sums by class and prompt."""
-        return replicate(cell.by_class(values), self.of(cell.panel.task, cell.clusters))
+    def replicate(self, cell: Cell, table: Array) -> Replicates:
+        """(…, 2, P, K) replicates of the sums by class and prompt of ``table`` (clusters, 2, P, K), whose first column is ``seen``.
+
+        Every draw is brought to the class balance of the data: how many cases of each class there are is a choice of the study,
+        not something a new sample of patients would vary. Rates within a class are not touched by it.
+        """
+        rows = replicate(table, self.of(cell.panel.task, cell.clusters)).rows
+        seen = rows[..., :1]
+        factor = np.divide(seen[:1], seen, out=np.ones_like(seen), where=seen > 0)
+        return Replicates(rows * factor, self._draws)
 
 
 def clusters_with(table: Array) -> NDArray[np.int64]:

@@ -72,9 +72,8 @@ class Accuracy:
 
 
 def _sums(cell: Cell, draws: Draws) -> _Sums:
-    values = (cell.seen, cell.right, cell.answered)
-    table = cell.by_class(values)
-    stacked = draws.replicate(cell, values)
+    table = cell.by_class((cell.seen, cell.right, cell.answered))
+    stacked = draws.replicate(cell, table)
     clusters = clusters_with(table).astype(np.float64)
     seen, right, answered = (stacked.map(lambda rows, k=k: rows[..., k]) for k in range(3))  # type: ignore[misc]
     return _Sums(seen, right, answered, clusters[..., 0], clusters[..., 2])

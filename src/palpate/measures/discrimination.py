@@ -13,9 +13,9 @@ from palpate.measures._cells import Cell, Draws, cells
 from palpate.measures._estimates import METHOD, ONE_CLUSTER, finished, made
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
-from palpate.stats.discrimination import replicate_auroc
 from palpate.stats.intervals import proportion_interval
 from palpate.stats.resampling import Array, cluster_sums, replicate
+from palpate.stats.roc import replicate_auroc
 
 LEAST_MASS = 0.5
 """Below this mean answer mass the margin compares words the model hardly considers (METHODS A3)."""

@@ -63,7 +63,8 @@ def _sums(cell: Cell, draws: Draws) -> tuple[Array, Replicates]:
         cell.is_outcome(Outcome.OFF_TOPIC),
         cell.seen - cell.answered,
     )
-    return cell.by_class(values), draws.replicate(cell, values)
+    table = cell.by_class(values)
+    return table, draws.replicate(cell, table)
 
 
 def _rates(sums: Replicates, table: Array, batch: Made) -> Iterator[Estimate]:

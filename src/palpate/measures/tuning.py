@@ -13,7 +13,7 @@ from palpate.measures._estimates import ONE_CLUSTER, finished, place
 from palpate.nouns import Estimate, Lineage, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import Interval, shift_interval, two_sided_p
-from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole, replicate
+from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole
 from palpate.stats.verdicts import detectable_difference, four_way, holm
 
 MARGIN = 0.05
@@ -100,7 +100,7 @@ class _Pair:
         both = base.seen * tuned.seen
         values = [both, *(v * both for cell in (base, tuned) for v in (cell.right, cell.answered, cell.refused))]
         table = base.by_class(values)
-        self.sums = replicate(table, draws.of(base.panel.task, base.clusters))
+        self.sums = draws.replicate(base, table)
         self.by_class: Array = clusters_with(table)[..., 0].max(axis=1)  # (2,)
         answered = clusters_with(table)[..., [2, 5]]  # (2 classes, P, 2 models)
         self.answered_by_class: Array = answered.max(axis=1).min(axis=1)
@@ -117,7 +117,7 @@ class _Pair:
         if self.prompts > 1:
             mixed = pigeonhole(ba_all, self.rng)
             mixed = Replicates(mixed.rows[:, None], mixed.n_draws)
-            freedom = min(self.clusters, self.prompts)
+            freedom = min(self.clusters, self.prompts) - 1
             yield from self._one("delta_ba_all_over_wordings", mixed, self.by_class, halves, METHOD_WORDINGS, ONE_CLASS, freedom)
         answered = self._answered()
         yield from self._one("delta_ba_answered", answered.map(_mean), self.answered_by_class, halves, METHOD, NO_ANSWER)
@@ -146,7 +146,8 @@ class _Pair:
         level = self.settings.level
         enough = int(clusters.min()) >= 2
         floor = np.array([(shares / (clusters + 2) ** 2).sum()])
-        interval, narrow = (shift_interval(rows, floor, freedom or self.clusters, at) for at in (level, 2 * level - 1))
+        size = float(clusters.min())
+        interval, narrow = (shift_interval(rows, floor, size, at, most_freedom=freedom) for at in (level, 2 * level - 1))
         value = float(rows.value[0]) if enough else np.nan
         reason = ONE_CLUSTER if self.clusters == 1 else why
         p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else np.nan

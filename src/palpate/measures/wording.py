@@ -74,9 +74,8 @@ class _Spread:
 
 def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[Estimate]:
     batch = made(cell, settings.level)
-    values = (cell.seen, cell.right, cell.refused)
-    table = cell.by_class(values)
-    sums = replicate(table, draws.of(cell.panel.task, cell.clusters))
+    table = cell.by_class((cell.seen, cell.right, cell.refused))
+    sums = draws.replicate(cell, table)
     accuracy = sums.map(lambda rows: (rows[..., 1] / rows[..., 0]).mean(axis=1))
     refusal = sums.map(lambda rows: rows[..., 2].sum(axis=1) / rows[..., 0].sum(axis=1))
     spreads = (

@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from palpate.stats.resampling import Array, Replicates
 
-PRIOR_CLUSTERS = 1.0
-"""Weight, in informative clusters, of the assumption that cases of a cluster agree fully; it decides where data cannot."""
+PRIOR_CLUSTERS = 0.15
+"""Weight, in informative clusters, of "a cluster counts as one case": it decides where nothing varies, and hardly elsewhere.
+
+Chosen by simulation: at 0 the coverage drops to 92.7 % where errors are few, at 0.35 it passes 98 % where prompts agree little."""
 
 LARGEST_UNDEFINED_SHARE = 0.2
 """Above this share of draws without a value, the statistic has no interval."""
@@ -180,16 +182,26 @@ def combined_interval(
     return Interval(low, high, error, freedom)
 
 
-def shift_interval(replicates: Replicates, floor: Array, clusters: ArrayLike, level: float) -> Interval:
+PSEUDO_CLUSTERS = 2.0
+"""Discordant clusters added to those seen, as Agresti & Min 2005 add two pairs ("Wald+2")."""
+
+
+def shift_interval(
+    replicates: Replicates, floor: Array, clusters: ArrayLike, level: float, *, most_freedom: float | None = None
+) -> Interval:
     """Interval of a paired difference (…,): value ± t · error, the error never below what an unseen discordant cluster allows.
 
-    ``floor`` (…,) is the variance one discordant pseudo-cluster adds (Agresti & Min 2005, "Wald+2"); its weight falls as
-    ``informative_clusters`` grows. With no discordance at all it alone makes the interval.
+    ``floor`` (…,) is the variance a discordant pseudo-cluster adds; its weight falls as ``informative_clusters`` grows. With no
+    discordance at all it alone makes the interval. Degrees of freedom: 2/(1/k − 1/C) − 1, which matches the variance of the
+    variance (k the informative clusters, C/3 for normal deviations: then C − 1); at most C − 1 and ``most_freedom``.
     """
     variance = bootstrap_variance(replicates, clusters)
     informative = informative_clusters(replicates)
-    error = np.sqrt(variance + floor * 2 / (2 + informative))
-    freedom = np.asarray(clusters, np.float64) - 1 + np.zeros_like(error)
+    error = np.sqrt(variance + floor * PSEUDO_CLUSTERS / (PSEUDO_CLUSTERS + informative))
+    size = np.asarray(clusters, np.float64)
+    excess = np.maximum(1 / (informative + PSEUDO_CLUSTERS) - 1 / size, 1e-9)
+    freedom = np.minimum(2 / excess - 1, np.minimum(size - 1, np.inf if most_freedom is None else most_freedom))
+    freedom = np.maximum(freedom, 1.0)
     half = t_quantile(level, freedom) * error
     return Interval(replicates.value - half, replicates.value + half, error, freedom)
 

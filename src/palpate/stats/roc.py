@@ -27,13 +27,24 @@ def auroc(score: Array, label: NDArray[np.int8], weights: Array) -> Array:
 
 
 def replicate_auroc(score: Array, label: NDArray[np.int8], cluster: NDArray[np.int64], weights: Weights) -> Replicates:
-    """(1 + draws + clusters, 1) replicates of the AUROC; ``weights`` (draws, clusters)."""
-    clusters = weights.shape[1]
+    """(1 + draws + clusters, 1) replicates of the AUROC; ``weights`` (draws, clusters).
+
+    The leave-one-cluster-out rows are to first order, from the placements of DeLong et al. 1988: exact ones would cost
+    clusters × cases.
+    """
     block = max(1, CHUNK_VALUES // max(score.size, 1))
-    rows = [auroc(score, label, np.ones((1, score.size)))]
+    value = auroc(score, label, np.ones((1, score.size)))
     starts = range(0, weights.shape[0], block)
-    rows.extend(auroc(score, label, weights[s : s + block].astype(np.float64)[:, cluster]) for s in starts)
-    for start in range(0, clusters, block):
-        left_out = np.arange(start, min(start + block, clusters))
-        rows.append(auroc(score, label, (cluster[None, :] != left_out[:, None]).astype(np.float64)))
-    return Replicates(np.concatenate(rows)[:, None], weights.shape[0])
+    draws = [auroc(score, label, weights[s : s + block].astype(np.float64)[:, cluster]) for s in starts]
+    influence = np.bincount(cluster, weights=_influence(score, label, float(value[0])), minlength=weights.shape[1])
+    return Replicates(np.concatenate([value, *draws, value - influence])[:, None], weights.shape[0])
+
+
+def _influence(score: Array, label: NDArray[np.int8], value: float) -> Array:
+    """(n,) how much each case moves the AUROC: (its placement among the other class − AUROC) / cases of its own class."""
+    ordered = {y: np.sort(score[label == y]) for y in (0, 1)}
+    below = (np.searchsorted(ordered[0], score, "left") + np.searchsorted(ordered[0], score, "right")) / 2
+    above = ordered[1].size - (np.searchsorted(ordered[1], score, "left") + np.searchsorted(ordered[1], score, "right")) / 2
+    sizes = ordered[1].size, ordered[0].size
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(label == 1, (below / sizes[1] - value) / sizes[0], (above / sizes[0] - value) / sizes[1])

@@ -182,26 +182,35 @@ def find(settings: Settings, *, weights: bool) -> Checkpoint:
 
 
 def _snapshot(hub_id: str, revision: str | None, *, weights: bool) -> Path:
+    """The checkpoint's folder in the hub cache. Only ``bin`` weights are fetched where there are no safetensors."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise ModelError(f"{hub_id} needs huggingface_hub", expected=EXTRA) from None
-    patterns = [f"*{kind}" for kind in (*TEXT_FILES, *((".safetensors",) if weights else ()))]
+
+    def complete(folder: Path) -> bool:
+        return (folder / "config.json").is_file() and (not weights or any(any(folder.glob(f"*{kind}")) for kind in WEIGHTS))
+
     try:
         cached = Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
-        if (cached / "config.json").is_file() and (not weights or any(cached.glob("*.safetensors")) or any(cached.glob("*.bin"))):
+        if complete(cached):
             return cached
     except (LocalEntryNotFoundError, OSError):
         pass  # not in the cache: fetch it
+    small = [f"*{kind}" for kind in TEXT_FILES]
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+        found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=small))
+        for kind in WEIGHTS:
+            if weights and not complete(found):
+                found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=[*small, f"*{kind}"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
         first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise ModelError(
             f"{hub_id} is neither a folder here nor in the local cache, and could not be fetched: {first}",
             expected="a checkpoint's folder, or a hub id that exists and may be read",
         ) from None
+    return found
 
 
 EXTRA = "the packages of the extra `local`: pip install 'palpate[local]'"

@@ -70,21 +70,25 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
 
 
 def _processor(checkpoint: Checkpoint, settings: Settings, *, text_only: bool) -> Any:
-    from transformers import AutoProcessor, AutoTokenizer
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
     common = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
     try:
         if text_only:
             return _with_pad(AutoTokenizer.from_pretrained(checkpoint.folder, **common))
         with _no_video():
-            processor = AutoProcessor.from_pretrained(checkpoint.folder, backend=backend_of(settings), **common)
+            processor = AutoProcessor.from_pretrained(checkpoint.folder, **common)
+        if getattr(processor, "image_processor", None) is None:
+            raise ModelError(
+                "reads no images: its processor has no image processor", where=settings.path, expected="text_only = true"
+            )
+        # Given to AutoProcessor, the backend would reach the tokenizer too, where the word means something else.
+        processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint.folder, backend=backend_of(settings), **common)
     except CAUSES as fault:
         raise ModelError(f"its processor does not load: {_first_line(fault)}", where=settings.path) from fault
     if getattr(processor, "video_processor", True) is None:
         # Chat templates of this kind read the frame rate even where there is no video.
         processor.video_processor = SimpleNamespace(num_frames=1, fps=1)
-    if getattr(processor, "image_processor", None) is None:
-        raise ModelError("reads no images: its processor has no image processor", where=settings.path, expected="text_only = true")
     _with_pad(processor.tokenizer)
     return processor
 

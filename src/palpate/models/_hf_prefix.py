@@ -30,6 +30,8 @@ def answer_shared(encoder: Encoder, chooser: Chooser, rows: Sequence[Sequence[Ro
     """Fills in the rows of all images. False, with no row touched, where this model's questions cannot share their beginning."""
     import torch
 
+    if not hasattr(encoder.loaded.processor, "get_text_with_replacements"):
+        return False  # an older transformers, which cannot tell how long an image's placeholder becomes
     shared = encoder.shared([[row.rendered for row in own] for own in rows], images)
     lengths = [_common(ids) for ids in shared.ids]
     if not _sound(encoder.loaded, shared, lengths):

@@ -144,6 +144,32 @@ def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
     assert "org/other is neither a folder here nor in the local cache" in str(error.value)
 
 
+@pytest.mark.parametrize("kind", [".safetensors", ".bin"])
+def test_what_the_cache_lacks_is_fetched_weights_last(folder, tmp_path, monkeypatch, kind) -> None:
+    """A fingerprint fetches small files only; loading fetches safetensors, or bin weights where there are none."""
+    hub = pytest.importorskip("huggingface_hub")
+    weights = (folder / "model.safetensors").rename(folder / f"model{kind}")
+    there = tmp_path / "snapshots" / "abc123"
+    asked: list[list[str]] = []
+
+    def fetch(hub_id, revision=None, local_files_only=False, allow_patterns=None) -> str:
+        if local_files_only and not there.exists():
+            raise hub.errors.LocalEntryNotFoundError("nothing here")
+        there.mkdir(parents=True, exist_ok=True)
+        asked.append(allow_patterns)
+        for file in folder.iterdir():
+            if any(file.match(pattern) for pattern in allow_patterns or ()):
+                shutil.copy(file, there)
+        return str(there)
+
+    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    assert of("org/name").fingerprint().identity["checkpoint"] == "org/name@abc123"
+    assert not (there / weights.name).exists()
+    assert identity.find(of("org/name").settings, weights=True).folder == there
+    assert (there / weights.name).exists()
+    assert "*.bin" not in [pattern for patterns in asked for pattern in patterns or ()] or kind == ".bin"
+
+
 # ---------------------------------------------------------------- identity
 
 

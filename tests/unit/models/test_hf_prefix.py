@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from palpate.errors import ModelError
+from palpate.models import _hf_plain
 from palpate.models._hf_model import VERIFIED
+from palpate.models._hf_prefix import answer_shared
 from palpate.nouns import Answer, Status
 
 pytest.importorskip("torch")
@@ -106,6 +110,20 @@ def test_an_image_after_the_question_falls_back_to_plain(build, images) -> None:
     stimuli = images(2)
     plain = build("llava", inference="plain", chat_template=late).ask(stimuli)
     assert_same(build("llava", inference="prefix", chat_template=late).ask(stimuli), plain)
+
+
+def test_without_placeholder_lengths_nothing_is_shared() -> None:
+    """An older transformers cannot tell how long an image's placeholder becomes: the caller then goes the plain path."""
+    encoder = SimpleNamespace(loaded=SimpleNamespace(processor=object()))
+    assert answer_shared(encoder, None, [], []) is False
+
+
+def test_the_prefix_path_is_really_taken(build, images, monkeypatch) -> None:
+    """Else it would equal the plain one for nothing."""
+    monkeypatch.setattr(_hf_plain, "answer_plain", lambda *_: pytest.fail("went the plain path"))
+    for family in FAMILIES:
+        if family != "smolvlm":
+            assert build(family).ask(images(1))[0][0].error is None
 
 
 def test_drawing_is_the_same_on_both_paths_and_in_any_batch(build, images) -> None:

@@ -88,7 +88,7 @@ def _reading(text: str, found: re.Match[str], known: Terms, start: int) -> Says 
     if closed_by.startswith("?"):
         return None
     near = _since(words.BREAK, before)
-    if (words.BENIGN_OR_MALIGNANT.search(near) and _other_side(known, near, found)) or _other_side_next(known, after, found):
+    if (words.OR_BEFORE.search(near) and _other_side(known, near, found)) or _other_side_next(known, after, found):
         return Says.MAYBE  # "benign or malignant"
     if words.HEDGED_AFTER.match(after):
         return Says.MAYBE
@@ -130,7 +130,7 @@ def _other_side(known: Terms, near: str, found: re.Match[str]) -> bool:
 
 
 def _other_side_next(known: Terms, after: str, found: re.Match[str]) -> bool:
-    joined = re.match(r"\W+(?:or|and/or|versus|vs\.?|/)\W+(?:\w+\W+){0,1}?", after)
+    joined = words.OR_AFTER.match(after)
     if joined is None:
         return False
     other = known.pattern.search(after, joined.end(), joined.end() + 40)

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import re
 
+
+def _any(*alternatives: str) -> str:
+    return "(?:" + "|".join(alternatives) + ")"
+
+
+def _words(*alternatives: str) -> re.Pattern[str]:
+    """One of the alternatives, as whole words."""
+    return re.compile(rf"\b{_any(*alternatives)}\b")
+
+
 # ---------------------------------------------------------------- yes, no and letters
 
 YES_WORDS = "yes|yeah|yep|yup|affirmative|correct|true|indeed|definitely|certainly|absolutely"
@@ -19,179 +29,276 @@ OPENING = (
 """What may stand before a leading yes or no: punctuation, a role's name, a filler."""
 
 LEADING = re.compile(
-    rf"{OPENING}(?P<word>(?P<yes>{YES_WORDS})|{NO_WORDS})\b(?!')(?P<after>\s{{0,4}}[^\s\w]{{0,3}}\s{{0,4}}(?:\w{{1,20}})?)"
+    rf"{OPENING}(?P<word>(?P<yes>{YES_WORDS})|{NO_WORDS})\b(?!')"
+    r"(?P<after>\s{0,4}[^\s\w]{0,3}\s{0,4}(?:\w{1,20})?)"
 )
-
 BOTH = re.compile(
-    r"\byes\W{1,5}(?:and|or|but also)\W{1,3}no\b|\bno\W{1,5}(?:and|or|but also)\W{1,3}yes\b|\byes\s?/\s?no\b|\bno\s?/\s?yes\b"
-    r"|\b(?:could|can|may|might) (?:be|go) (?:either|both)\b|\beither (?:is|are|one is) possible\b|\beither way\b"
+    _any(
+        r"\byes\W{1,5}(?:and|or|but also)\W{1,3}no\b",
+        r"\bno\W{1,5}(?:and|or|but also)\W{1,3}yes\b",
+        r"\byes\s?/\s?no\b",
+        r"\bno\s?/\s?yes\b",
+        r"\b(?:could|can|may|might) (?:be|go) (?:either|both)\b",
+        r"\beither (?:is|are|one is) possible\b",
+        r"\beither way\b",
+    )
 )
-
 NO_AS_ANSWER = re.compile(
-    r"(?:it|there|this|that|these|those|they|the|i|we|he|she|you|in|on|at|from|as|a|an|based|because|since|not|nothing|and|but|is|are|its)\b"
+    "it|there|this|that|these|those|they|the|i|we|he|she|you|in|on|at|from|as|a|an|based|because|since|not|nothing|and|but|is|are|its"
 )
 """A word after "no" without punctuation that shows "no" to be the answer ("no it is not"), not a determiner ("no mass")."""
 
-NOT_AFTER = re.compile(r"\s{1,3}not\b")  # "definitely not", "certainly not"
+NOT_AFTER = re.compile(r"\s{1,3}not\b")
 STRONG_YES = frozenset({"indeed", "definitely", "certainly", "absolutely"})
+"""Words that become a no with "not" behind them: "definitely not"."""
 
-SHORT_VERDICT = re.compile(
-    r"\W{0,20}(?:(?:i|we) (?:think|believe|would say|suppose) (?P<so>so|not)"
-    r"|(?:i|we) (?:do not|don't) (?:think|believe) (?P<notso>so)"
-    r"|(?:it|there|this|that|they) (?:is|are|does|do|has|have|seems to|appears to)(?P<isnot> not|n't)?(?P<is>)"
-    r"|(?:probably|likely|most likely|very likely|it is likely|seems|appears) (?P<likely>yes|no|not|so)"
-    r"|of course(?P<course> not)?)\W{0,10}$"
+SHORT_YES = re.compile(
+    r"\W{0,20}(?:(?:i|we) (?:think|believe|would say|suppose) so"
+    r"|(?:it|there|this|that|they) (?:is|are|does|do|has|have|seems to|appears to)"
+    r"|(?:(?:very|most) )?(?:probably|likely)(?: yes| so)?"
+    r"|(?:it )?(?:seems|appears|looks) (?:yes|so|that way|like it)|of course)\W{0,10}$"
 )
+SHORT_NO = re.compile(
+    r"\W{0,20}(?:(?:i|we) (?:think|believe|would say|suppose) not|(?:i|we) (?:do not|don't) (?:think|believe) so"
+    r"|(?:it|there|this|that|they) (?:is|are|does|do|has|have)(?: not|n't)"
+    r"|(?:(?:very|most) )?(?:probably|likely) (?:no|not)|not likely|(?:it is |very |highly |most )?unlikely|of course not)\W{0,10}$"
+)
+SHORT = 60
+REPEATED = 600
+
+
+def _choice(n: int) -> str:
+    """The word of an announced verdict and what follows it, as the n-th pair of groups."""
+    return rf"\W{{0,3}}(?:option |choice |letter )?\W{{0,3}}(?P<word{n}>yes|no|[ab])\b(?!')(?=(?P<after{n}>.{{0,12}}))"
+
 
 EXPLICIT = re.compile(
-    r"\b(?P<final>final |correct |right |best |most likely )?(?:answer|verdict|conclusion|diagnosis)\b(?: to (?:the|this|your) question)?"
-    r"\W{0,6}(?:is|would be|should be|must be|:|=|-)?(?: therefore| clearly| definitely| most likely)?"
-    r"\W{0,12}(?:option |choice |letter )?\W{0,3}(?P<word>yes|no|[ab])\b(?!')(?P<after>.{0,12})"
-    r"|\b(?:say|choose|select|pick|go with|answer with|answering|answer)\W{1,4}(?:option |choice |letter )?\W{0,3}(?P<word2>yes|no|[ab])\b(?!')(?P<after2>.{0,12})"
-    r"|\b(?:option|choice)\W{1,3}(?P<word3>[ab])\b(?!')(?P<after3>.{0,12})"
-    r"|\\boxed\W{1,3}(?:text\W{1,3})?(?P<word4>yes|no|[ab])\b(?P<after4>.{0,12})"
+    _any(
+        r"\b(?P<final>final |correct |right |best |most likely )?(?:answer|verdict|conclusion|diagnosis)\b"
+        r"(?: to (?:the|this|your) question)?"
+        r"\W{0,6}(?:is|would be|should be|must be)?(?: therefore| clearly| definitely| most likely)?\W{0,9}" + _choice(1),
+        r"\b(?:say|choose|select|pick|go with|answer with|answering)\W{1,2}" + _choice(2),
+        r"\b(?:option|choice)\W{1,3}(?P<word3>[ab])\b(?!')(?=(?P<after3>.{0,12}))",
+        r"\\boxed\W{1,3}(?:text)?" + _choice(4),
+    )
 )
 """A verdict announced as one: "the answer is yes", "Final answer: (B)", "I would choose A"."""
+EXPLICIT_GROUPS = ("1", "2", "3", "4")
 
-MENTIONS_VERDICT = re.compile(r"answer|option|choice|choose|select|pick|say|go with|verdict|conclusion|diagnosis|boxed")
+MENTIONS_VERDICT = re.compile("answer|option|choice|choose|select|pick|say|go with|verdict|conclusion|diagnosis|boxed")
 
 LETTER = re.compile(
-    r"[\s\W]{0,40}(?:(?:option|choice|letter|answer)[\s:]{1,4})?[\s(\[{\"']{0,5}(?P<word>[ab])(?P<mark>[)\]}.:,;\"'/-]|\s|$)"
+    r"[\s\W]{0,40}(?:\d{1,2}[.)]\s{1,3})?(?:(?:option|choice|letter|answer)[\s:]{1,4})?[\s(\[{\"']{0,5}(?P<word>[ab])(?:[)\]}.:,;\"'/-]|\s|$)"
 )
-BOTH_LETTERS = re.compile(
-    r"\ba\W{1,5}(?:and|or|&|/)\W{0,3}b\b|\bb\W{1,5}(?:and|or|&|/)\W{0,3}a\b|\ba\s?/\s?b\b|\bneither\b.{0,20}\b(?:a|option)?\b.{0,12}\bnor\b"
+BOTH_LETTERS = _words(
+    r"a\W{1,5}(?:and|or|&|/)\W{0,3}b", r"b\W{1,5}(?:and|or|&|/)\W{0,3}a", r"a\s?/\s?b", r"neither a\b.{0,20} nor b"
 )
 BOTH_OPTIONS = re.compile(
-    r"\bboth (?:options|of them|are|a and b)\b|\bneither (?:option|of)\b|\beither (?:option|one)\b|^\W{0,5}(?:both|neither|either)\W{0,5}$"
+    r"\b(?:both (?:options|of them|are)|neither (?:option|of)|either (?:option|one))\b|^\W{0,5}(?:both|neither|either)\W{0,5}$"
 )
-LISTED = re.compile(r"(?:^|[\s(\[])a\s?[).:\]]\s?\S.{0,200}?[\s(\[]b\s?[).:\]]\s?\S", re.DOTALL)
+LISTED = re.compile(r"\W{0,40}\ba\s?[).:\]]\s?\S.{0,200}?[\s(\[]b\s?[).:\]]\s?\S", re.DOTALL)
 LAST_LINE = re.compile(r"(?:^|\n)[\s\W]{0,40}(?:option |answer\W{1,4})?\W{0,3}(?P<word>yes|no|[ab])[\s\W]{0,20}$")
+LAST_LETTER = re.compile(r"\b(?:is|it's|be|shows?|towards?|letter|option|choice|answer|favou?r|with)\W{1,4}(?P<word>[ab])\W{0,4}$")
+BARE = {"positive": True, "present": True, "negative": False, "absent": False}
 
 # ---------------------------------------------------------------- findings: what a mention of the condition says
 
-SENTENCE_END = re.compile(r"[.!?]+(?=[\s\"')\]]|$)|\n+|;")
+_FULL_STOP = r"[.!?]+(?=[\s\"')\]]|$)|\n+|;"
+SENTENCE_END = re.compile(_FULL_STOP)
 CLAUSE_END = re.compile(
-    r"[.!?]+(?=[\s\"')\]]|$)|\n+|;|,? ?\b(?:but(?! also)|however|although|though|whereas|nevertheless|nonetheless|yet|except(?: for)?"
+    rf"{_FULL_STOP}|,? ?\b(?:but(?! also)|however|although|though|whereas|nevertheless|nonetheless|yet|except(?: for)?"
     r"|other than|apart from|aside from|besides|despite)\b"
 )
 BREAK = re.compile(
-    r", (?:and |thus |therefore |possibly )?(?:with|which|suggest\w*|indicat\w*|consistent|compatible|represent\w*|show\w*|there|this|these|the|it|likely|most)\b"
-    r"|\band (?:an?|there|this|the|it|is|are|shows?|has)\b|\bbecause\b|\bdue to\b|\btherefore\b|\bso\b"
+    _any(
+        r", (?:and |thus |therefore |possibly )?(?:with|which|suggest\w*|indicat\w*|consistent|compatible|represent\w*|show\w*)\b",
+        r", (?:and |thus |therefore |possibly )?(?:there|this|these|the|it|likely|most)\b",
+        r"\band (?:an?|there|this|the|it|is|are|shows?|has)\b",
+        r"\b(?:because|due to|therefore|so)\b",
+    )
 )
 """Where the reach of a negation or a hedge ends within a clause."""
 
-NEGATES = re.compile(
-    r"\b(?:no(?! doubt| question)|not(?! only| just| (?:free of|without|negative for|clear of|necessarily|(?:be |been )?(?:ruled|excluded)))"
-    r"|\w{2,8}n't|never|without(?! contrast| gadolinium)|neither|nor|none|nothing|free (?:of|from)|negative for|absence of|absent|lacks?|lacking"
-    r"|clear of|devoid of|rather than|instead of|fails? to|unlikely|less likely|rules? out|ruled out|excludes?|excluded|denies|insufficient|cannot"
-    r"|non)\b"
+_OPEN_NOT = r"not(?! only| just| necessarily| (?:free of|without|negative for|clear of)| (?:be |been )?(?:ruled|excluded))"
+NEGATES = _words(
+    "no(?! doubt| question)",
+    _OPEN_NOT,
+    r"\w{2,8}n't",
+    r"cannot|never|neither|nor|none|nothing|non",
+    r"without(?! contrast| gadolinium)",
+    r"free (?:of|from)|negative for|absence of|absent|lacks?|lacking|clear of|devoid of",
+    r"rather than|instead of|fails? to|unlikely|less likely|rules? out|ruled out|excludes?|excluded|denies",
 )
+_BE = r"(?:\W+\w+){0,4}?\W+(?:is|are|was|were|has|have|appears?|seems?|does|do|can|could|be|been)"
 NEGATED_AFTER = re.compile(
-    r"(?:\W+\w+){0,4}?\W+(?:is|are|was|were|has|have|appears?|seems?|does|do|can|could|be|been)(?:n't| not)\b(?! only| excluded| ruled| be (?:ruled|excluded))"
-    r"|(?:\W+\w+){0,4}?\W+(?:is|are|was|were|be|been|appears?|seems?)(?: to be)?(?: \w+)? (?:absent|unlikely|ruled out|excluded|negative|cannot be seen)\b"
-    r"|\s{0,3}[:?=-]{1,2}\s{0,3}(?:no|none|absent|negative|not)\b|\s{0,3}[(]?(?:absent|negative)\b|-free\b"
+    _any(
+        rf"{_BE}(?:n't| not)\b(?! only| excluded| ruled| be (?:ruled|excluded))",
+        rf"{_BE}(?: to be)?(?: \w+)? (?:absent|unlikely|ruled out|excluded|negative)\b",
+        r"(?:\W+\w+){0,3}?\W+cannot be (?:seen|identified|found|detected|appreciated)\b",
+        r"\s{0,3}[:=-]{1,2}\s{0,3}(?:no|none|absent|negative|not)\b",
+        r"\s{0,3}[(]?(?:absent|negative)\b",
+        r"-free\b",
+    )
 )
-HEDGES = re.compile(
-    r"\b(?:may|might|could|possibly|possibility|possible(?! to)|potential|potentially|perhaps|maybe|either|questionable|equivocal|differential"
-    r"|consider|considered|can (?:be (?:a sign|caused|seen in|associated|an indication)|indicate|suggest|mean|represent)|not necessarily"
-    r"|(?:cannot|can't|can not|not|to) (?:\w+ )?(?:exclude|rule out)|risk of|suspicion cannot)\b"
+HEDGES = _words(
+    "may|might|could|possibly|possibility|potential|potentially|perhaps|maybe|either",
+    "questionable|equivocal|differential|consider",
+    "possible(?! to)",
+    "can (?:be (?:a sign|caused|seen in|associated|an indication)|indicate|suggest|mean|represent)",
+    "not necessarily|risk of",
+    r"(?:cannot|can't|can not|not|to) (?:\w+ )?(?:exclude|rule out)",
 )
 HEDGED_AFTER = re.compile(
-    r"(?:\W+\w+){0,4}?\W+(?:can ?not|can't|could not|couldn't|not|n't)(?: \w+)?(?: be| been)?(?: \w+)? (?:ruled out|excluded|dismissed)\b"
-    r"|(?:\W+\w+){0,3}?\W+(?:is|are|remains?) (?:also )?(?:an? )?(?:possible|possibility|uncertain|unclear|questionable|in question)\b"
-    r"|(?:\W+\w+){0,2}?\W+(?:may|might|could) (?:or may not )?be\b|\s{0,2}\?|\W+or (?:not|something else|another)\b"
+    _any(
+        r"(?:\W+\w+){0,4}?\W+(?:cannot|can not|can't|could not|couldn't|not|\w{2,5}n't)(?: \w+)?(?: be| been)?(?: \w+)?"
+        r" (?:ruled out|excluded|dismissed|confirmed|established)\b",
+        r"(?:\W+\w+){0,3}?\W+(?:is|are|remains?) (?:also )?(?:an? )?(?:possible|possibility|uncertain|unclear|questionable)\b",
+        r"(?:\W+\w+){0,2}?\W+(?:may|might|could) (?:or may not )?be\b",
+        r"\W+or (?:not|something else|another)\b",
+    )
 )
-NEUTRAL = re.compile(
-    r"\b(?:if|whether|unless|to (?:diagnose|detect|evaluate|assess|check|identify|confirm|determine|look for|screen|rule out)|evaluat\w{1,5} for|assess\w{0,5} for"
-    r"|look(?:ing)? for|screen(?:ing)? for|check(?:ing)? for|test(?:ing|s)? for|history of|would (?:show|suggest|indicate|be)|patients? with|in cases? of|used to"
-    r"|(?:types?|causes?|definition|treatment) of|risk factors? for|symptoms of|question (?:of|about)|determin\w{1,4}|asking about|known as)\b"
+NEUTRAL = _words(
+    "if|whether|unless",
+    "to (?:diagnose|detect|evaluate|assess|check|identify|confirm|determine|look for|screen|rule out)",
+    r"(?:evaluat\w{1,5}|assess\w{0,5}|look(?:ing)?|screen(?:ing)?|check(?:ing)?|test(?:ing|s)?) for",
+    "history of|would (?:show|suggest|indicate|be)|patients? with|in cases? of|used to",
+    "(?:types?|causes?|definition|treatment|symptoms) of|risk factors? for|question (?:of|about)|asking about|known as",
+    r"determin\w{1,4}",
 )
 NEUTRAL_AFTER = re.compile(
-    r" (?:is|are) (?:an? )?(?:\w+ )?(?:infection|disease|inflammation|illness|medical term|term|condition (?:that|in which|where))\b"
+    r" (?:is|are) (?:an? )?(?:\w+ )?(?:infection|disease|inflammation|illness|term|condition (?:that|in which|where))\b"
     r"|,? (?:can|typically|usually|generally|often) (?!be (?:seen|observed|identified|noted|appreciated))\w+"
 )
 PSEUDO = re.compile(r"\bnot (?:free of|without|negative for|clear of)\b")
-BENIGN_OR_MALIGNANT = re.compile(r"\W+(?:or|and/or|versus|vs\.?|/)\W+(?:\w+\W+){0,2}?$")
+OR_BEFORE = re.compile(r"\W+(?:or|and/or|versus|vs\.?|/)\W+(?:\w+\W+){0,2}?$")
+OR_AFTER = re.compile(r"\W+(?:or|and/or|versus|vs\.?|/)\W+(?:\w+\W+){0,1}?")
 
 ABNORMAL = (
-    "abnormal",
-    "abnormality",
-    "abnormalities",
-    "abnormally",
-    "anomaly",
-    "anomalies",
-    "pathology",
-    "pathologies",
-    "pathologic",
-    "pathological",
-    "unhealthy",
-    "diseased",
+    *("abnormal", "abnormality", "abnormalities", "abnormally", "anomaly", "anomalies"),
+    *("pathology", "pathologies", "pathologic", "pathological", "unhealthy", "diseased"),
 )
 NORMAL = ("normal", "healthy", "unremarkable", "within normal limits")
-WHOLE = re.compile(
-    r"\b(?:image|picture|photo(?:graph)?|x ?-?rays?|radiographs?|scans?|mri|ct|cxr|film|study|exam(?:ination)?|lungs?|chest|brain|skin|lesion|tissue|slide"
-    r"|patch|breast|cells?|appearance|findings?|everything|result|patient|it|this|that)\b"
+WHOLE = _words(
+    "image|picture|photo(?:graph)?|x ?-?rays?|radiographs?|scans?|mri|ct|cxr|film|study|exam(?:ination)?|slide|patch",
+    "lungs?|chest|brain|skin|lesion|tissue|breast|cells?|appearance|findings?|everything|result",
 )
 """What has to be called normal before a question about one disease is answered: the whole, not the heart's size."""
+IT_IS = re.compile(r"^\W*(?:it|this|that)(?:'s| (?:is|looks|appears|seems)(?: to be)?)(?: an?)?(?: \w{2,12}ly)?\W*$")
+
+# ---------------------------------------------------------------- without a rubric: "there is no …"
+
+NOTHING_THERE = re.compile(
+    r"\bthere (?:is|are|was|were|appears? to be) (?:no|not)\b|\b(?:no|without) (?:\w+ )?(?:evidence|signs?|indications?) of\b"
+    r"|\b(?:does|do|did) not (?:show|have|contain|reveal|demonstrate|appear|display|exhibit)\b|\b(?:is|are) (?:not|absent)\b"
+)
+SOMETHING_THERE = re.compile(
+    r"\b(?:is|are) (?:\w+ )?(?:consistent|compatible) with\b|\bthere (?:is|are) (?:\w+ )?(?:evidence|signs?) of\b"
+    r"|\b(?:is|are) (?:clearly )?(?:present|visible|seen)\b|\bshows? (?:clear |\w+ )?(?:evidence|signs?) of\b"
+)
 
 # ---------------------------------------------------------------- hedges and refusals
 
-UNSURE = re.compile(
-    r"\b(?:maybe|perhaps|possibly|unsure|uncertain|unclear|inconclusive|equivocal|indeterminate|undetermined|it depends|not (?:entirely |completely |quite )?(?:sure|certain|clear)"
-    r"|(?:do not|don't) know|no idea|hard to (?:say|tell|know|determine)|difficult to (?:say|tell|know|determine|assess|provide|make|give|draw|conclude)"
-    r"|(?:can ?not|can't|could not|couldn't|not) (?:be )?(?:completely |entirely |definitively )?(?:ruled? out|excluded?)"
-    r"|(?:may|might|could) (?:or may not )?(?:be|indicate|suggest|represent)|may or may not|possible that|normal or not|not (?:necessarily|definitive)|borderline|suspicious)\b"
+_SETTLE = "(?:say|tell|know|determine|assess|provide|make|give|draw|conclude)"
+UNSURE = _words(
+    "maybe|perhaps|possibly|unsure|uncertain|unclear|inconclusive|equivocal|indeterminate|undetermined|borderline|suspicious",
+    "it depends|not (?:entirely |completely |quite )?(?:sure|certain|clear)|(?:do not|don't) know|no idea",
+    rf"(?:hard|difficult) to {_SETTLE}",
+    "(?:cannot|can not|can't|could not|couldn't|not) (?:be )?(?:completely |entirely |definitively )?(?:ruled? out|excluded?)",
+    "(?:may|might|could) (?:or may not )?(?:be|indicate|suggest|represent)|may or may not",
+    "possible that|normal or not|not (?:necessarily|definitive)",
 )
 
-_CANNOT = (
-    r"(?:(?:can(?:not|'t| not)|could not|couldn't|won't|will not|would not|wouldn't|must decline to|have to decline to|refuse to|decline to"
-    r"|(?:'m|am|are|'re|is|be) (?:\w+ )?(?:unable|not able|not allowed|not permitted|not programmed|not authorized|not comfortable|not capable of|incapable of)(?: to)?"
-    r"|(?:do not|don't|does not|lack) (?:have )?(?:the )?(?:ability|capability|capacity|means|access|authority)(?: to)?))"
+_NOT_ABLE = (
+    "(?:unable|not able|not allowed|not permitted|not programmed|not authorized|not comfortable|not capable of|incapable of)"
 )
-_ADVERB = r"(?: \w{2,12}ly| even| currently| just| also| really)?"
-_SEEN = r"(?! (?:any|no|evidence|signs?|a clear sign)\b)"
+_CANNOT = _any(
+    "can(?:not|'t| not)|could not|couldn't|won't|will not|would not|wouldn't",
+    "(?:(?:must|have to) )?(?:decline|refuse) to|must decline",
+    rf"(?:'m|am|are|'re) (?:\w+ )?{_NOT_ABLE}(?: to)?",
+    "(?:do not|don't|lack) (?:have )?(?:the )?(?:ability|capability|capacity|means|access|authority)(?: to)?",
+)
+_I_CANNOT = rf"\b(?:i|we)(?: \w{{2,12}}ly)? ?{_CANNOT}(?: \w{{2,12}}ly| even| currently| just| also| really)? ?"
+_LOOK = "access|open|process|display|visuali[sz]e|interpret|analy[sz]e|assess|examine|evaluate|determine|tell"
+_DOCTOR = "(?:doctor|physician|radiologist|dermatologist|pathologist|oncologist|specialist|clinician)"
+_PICTURE = "(?:image|picture|x-?ray|scan|photo)"
 
 CAPABILITY = re.compile(
-    rf"\b(?:i|we)(?: \w{{2,12}}ly)? ?{_CANNOT}{_ADVERB} ?(?:directly |physically )?"
-    rf"(?:(?:see|view|detect|find|identify){_SEEN}|access|open|process|display|visuali[sz]e|look at|interpret|analy[sz]e|assess|examine|evaluate|determine|tell|ascertain"
-    r"|conclude|distinguish|say (?:whether|if|for|with|definit)|read)\b"
-    r"|\bunable to (?:see|view|access|open|process|display|visuali[sz]e|interpret|analy[sz]e|assess|examine|evaluate|determine|tell|identify)\b"
-    r"|\b(?:not|im)possible (?:for me )?to (?:say|tell|determine|assess|evaluate|know|conclude|give|make|provide|diagnose|identify)\b"
-    r"|\b(?:can ?not|can't|could not) be (?:\w+ly )?(?:determined|assessed|evaluated|seen clearly|interpreted|answered|concluded|judged|established)\b"
-    r"|\bno (?:image|picture|x-?ray|scan|photo)\b.{0,30}\b(?:provided|attached|uploaded|visible|included|shared|here|found)\b"
-    r"|\b(?:image|picture|x-?ray|scan|photo|link|attachment)\b.{0,25}\b(?:not|n't|never) (?:been )?(?:provided|attached|uploaded|loaded|loading|load|visible to me|shared|included|displayed|available|clear enough|of sufficient)\b"
-    r"|\b(?:please|could you|can you) (?:\w+ )?(?:provide|upload|attach|share|send|resend) (?:me )?(?:with )?(?:the|an|your|a)?(?: \w+)? ?(?:image|picture|x-?ray|scan|photo)\b"
-    r"|\b(?:insufficient|not enough|lack of|without (?:more|additional|further)) (?:\w+ )?(?:information|detail|context|data|resolution)\b"
-    r"|\b(?:beyond|outside|exceeds) (?:of )?(?:my|the) (?:capabilit|abilit|scope)|\btext-(?:based|only) (?:ai|model|assistant|language)"
-    r"|\bquality\b.{0,30}\b(?:too (?:low|poor|blurry)|insufficient|not sufficient|inadequate)|\btoo (?:blurry|dark|small|low|grainy|poor)\b.{0,30}\bto\b"
+    _any(
+        rf"{_I_CANNOT}(?:see|view|detect|find|identify)\b(?! (?:any|no|evidence|signs?|a clear sign)\b)",
+        rf"{_I_CANNOT}(?:{_LOOK}|look at|ascertain|conclude|distinguish|read)\b",
+        rf"{_I_CANNOT}say (?:whether|if|for|with|definit)",
+        rf"\bunable to (?:see|view|identify|{_LOOK})\b",
+        rf"\b(?:not |im)possible (?:for me )?to (?:{_SETTLE}|evaluate|diagnose|identify)\b",
+        r"\b(?:can ?not|can't|could not) be (?:\w+ly )?"
+        r"(?:determined|assessed|evaluated|seen clearly|interpreted|answered|concluded|judged|established)\b",
+        rf"\bno {_PICTURE}\b.{{0,30}}\b(?:provided|attached|uploaded|visible|included|shared|here|found)\b",
+        rf"\b(?:{_PICTURE}|link|attachment)\b.{{0,25}}(?:\bnot|n't|\bnever) (?:been )?"
+        r"(?:provided|attached|uploaded|loaded|loading|load|visible to me|shared|included|available|clear enough|of sufficient)\b",
+        rf"\b(?:please|could you|can you) (?:\w+ )?(?:provide|upload|attach|share|send|resend)\b.{{0,20}} {_PICTURE}\b",
+        r"\b(?:insufficient|not enough|lack of|without (?:more|additional|further)) (?:\w+ )?"
+        r"(?:information|detail|context|data|resolution)\b",
+        r"\b(?:beyond|outside|exceeds) (?:of )?(?:my|the) (?:capabilit|abilit|scope)",
+        r"\btext-(?:based|only) (?:ai|model|assistant|language)",
+        r"\bquality\b.{0,30}\b(?:too (?:low|poor|blurry)|insufficient|not sufficient|inadequate)",
+        r"\btoo (?:blurry|dark|small|low|grainy|poor)\b.{0,30}\bto\b",
+    )
 )
+"""What a model cannot do: see the image, or tell from it."""
 
-POLICY_FIRST_PERSON = re.compile(
-    rf"\b(?:i|we)(?: \w{{2,12}}ly)? ?{_CANNOT}{_ADVERB} ?(?!help but|stress|emphasi[sz]e|wait|agree more|see|view)\w"
-    r"|\b(?:i'm|i am|we are) (?:not (?:a |an )?(?:\w+ )?(?:doctor|physician|radiologist|pathologist|dermatologist|medical|healthcare|clinician|professional|qualified|licensed)"
-    r"|(?:just |only )?an? (?:ai|artificial|language model|large language))"
-    r"|\bas an? (?:\w+ )?(?:ai|artificial intelligence|language model|llm|assistant|chatbot)\b"
-    r"|\b(?:i|i'm|i am|my) (?:\w+ )?(?:must |have to )?(?:decline|refuse|apologi[sz]e|afraid)\b(?! for the (?:inconvenience|delay))"
-    r"|\bsorry,? (?:but )?(?:i|we|that|this)\b|\bagainst (?:my|our|the) (?:\w+ )?(?:polic|guideline|programming|principle)"
-    r"|\bnot (?:something|a topic|a question) (?:that )?i (?:can|could|am able|will|should)\b"
+WILL_NOT = re.compile(
+    _any(
+        rf"{_I_CANNOT}(?!help but|rule out|exclude|dismiss|stress|emphasi[sz]e|wait|agree more|see|view|imagine|understand)\w",
+        rf"\bi(?:'m| am) not (?:an? )?(?:\w+ )?(?:{_DOCTOR}|medical|healthcare|professional|qualified|licensed)\b",
+        r"^\W{0,10}(?:i'm |i am |i )?(?:very |so )?(?:sorry|apologi[sz]e)\b[^.]{0,40}\.?\W{0,5}$|\bafraid (?:that )?i\b",
+        r"\b(?:must|have to) (?:\w+ )?(?:decline|refuse)\b",
+        r"\bagainst (?:my|our|the) (?:\w+ )?(?:polic|guideline|programming|principle)|\b(?:not|n't) within my\b",
+        r"\bnot (?:something|a topic|a question) (?:that )?i (?:can|could|am able|will|should)\b",
+    )
 )
-INAPPROPRIATE = re.compile(
-    r"\b(?:not|n't|never|neither|nor|in)(?: be| it's| it is)? ?(?:\w+ )?(?:appropriate|ethical|acceptable|legal|respectful|productive or)\b"
-    r"|\b(?:illegal|unethical|inappropriate|offensive|harmful)\b.{0,40}\b(?:and|or|to)\b"
+"""What a model says it will not do, or leaves to others."""
+
+_PROPER = "(?:appropriate|ethical|acceptable|respectful|productive|responsible)"
+IMPROPER = _words(
+    rf"(?:not|\w{{2,5}}n't|never)(?: think| believe| be)?(?: that)?(?: it's| it is)? ?(?:\w+ (?:or |and |nor )?)?{_PROPER}",
+    "(?:not|n't) (?:accurate|fair|right) (?:or|nor|and) (?:fair|accurate|right|helpful)",
+    r"(?:is|be|are) (?:\w+ )?(?:inappropriate|unethical|illegal)(?: (?:and|or) \w+)? (?:to|for me)",
+)
+"""Refusal in general words: the request is not proper."""
+
+AN_AI = re.compile(
+    r"\bas an? (?:\w+ )?(?:ai|artificial intelligence|language model|llm|assistant|chatbot)\b"
+    r"|\bi(?:'m| am) (?:\w+ )?an? (?:ai|artificial|large language|language model)\b"
+)
+OFFERS = re.compile(
+    r"\b(?:but|however|that (?:being )?said|instead|nevertheless)\b.{0,60}"
+    r"\b(?:i|we) (?:can|will|could|would be happy|am able|'d be happy)\b(?! not)|\bhere (?:are|is)\b"
+)
+"""After a refusal in an open text: what follows is an answer of a kind."""
+
+_PROFESSIONAL = (
+    r"(?:health ?care|medical|health|qualified|trained) (?:\w+ )?"
+    "(?:professional|provider|advice|attention|help|practitioner|expert|evaluation)"
 )
 REFER = re.compile(
-    r"\b(?:consult|see|contact|ask|visit|speak (?:to|with)|talk to|seek|refer(?:red)? to|evaluat\w+ by|reviewed by|interpreted by|(?:should|must) be \w+ by|advice (?:of|from))\b"
-    r".{0,50}\b(?:doctor|physician|radiologist|dermatologist|pathologist|oncologist|specialist|clinician|(?:health ?care|medical|health|qualified|trained) (?:\w+ )?(?:professional|provider|advice|attention|help|practitioner|expert|evaluation))s?\b"
-    r"|\b(?:not|no) (?:intended as |meant as )?(?:a )?(?:substitute|replacement) for\b|\bmedical (?:advice|diagnosis) (?:is|should|must|requires)\b"
+    r"\b(?:consult|see|contact|ask|visit|speak (?:to|with)|talk to|seek|refer(?:red)? to|evaluat\w+ by|reviewed by|interpreted by"
+    rf"|(?:should|must) be \w+ by|advice (?:of|from))\b.{{0,50}}\b(?:{_DOCTOR}|{_PROFESSIONAL})s?\b"
+    r"|\b(?:not|no) (?:intended as |meant as )?(?:a )?(?:substitute|replacement) for\b"
+    r"|\bmedical (?:advice|diagnosis) (?:is|should|must|requires)\b"
 )
+BRIEF = 300
 CUES = re.compile(
-    r"\bcan(?:not|'t| not)\b|\bcould(?:n't| not)\b|\bunable\b|\bnot (?:able|possible|enough|appropriate|ethical)|\bimpossible\b|\bai\b|\bsorry\b|n't|n’t|apologi|afraid"
-    r"|declin|refus|not |consult|professional|doctor|physician|specialist|provide|please|insufficient|illegal|ethical|inappropriate|quality|too |beyond|text-|radiologist|no image"
+    r"can ?not|n't|not |unable|impossible|\bai\b|sorry|apologi|afraid|declin|refus|consult|professional|doctor|physician|specialist"
+    r"|provide|please|insufficient|illegal|ethical|inappropriate|quality|too |beyond|text-|radiologist|must|assistant|lack"
+    r"|no (?:image|picture|x-?ray|scan|photo)"
 )
+"""Without one of these there is no refusal: asked first, because it is quick."""
+
+# ---------------------------------------------------------------- markup
 
 MARKUP: dict[int, str] = {
     **dict.fromkeys(map(ord, "*`#_>~|\u00a0\u200b\u200c\u200d\u2009\u202f\ufeff\t\r"), " "),
     **dict(zip(map(ord, "\u201c\u201d\u2018\u2019\uff0c\u3002\uff1a\uff08\uff09\uff0e"), "\"\"'',.:().", strict=True)),
 }
 """Markup, invisible and foreign punctuation → a blank or its plain form, one character for one, so that spans stay true."""
-TAG = re.compile(r"</?[a-z!][^<>\n]{0,40}>", re.IGNORECASE)
+MARKUP_ASCII = "*`#_>~|\t\r"
+TAG = re.compile(r"</?[a-z!][^<>\n]{0,40}>")

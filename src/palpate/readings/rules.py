@@ -1,16 +1,19 @@
 """Reading an answer by rules: by form and polarity, in a fixed order, with the words it rests on.
 
 ``RULES`` is the whole precedence: each rule looks at the text and either decides or passes. The words are in
-``_vocabulary.py``, the reading of findings ("no evidence of …") in ``_findings.py``.
+``_vocabulary.py``, the reading of findings ("no evidence of …") in ``_findings.py``, of refusals in ``_refusals.py``.
 
     contradiction  "Yes and no", "A or B", "both"                     hedge
     announced      "The answer is no", "Final answer: (B)"            what it announces
     leading        "Yes, …", "B) No pneumonia", "(A)"                 yes/no or the letter, through the polarity
     option         the whole text is an option's text                 that option
     last line      a last line that is "Yes" or "B" alone
+    question       behind a question that is repeated: "Is there a mass? No."
+    listed         both options repeated, none chosen                 unparsed
     degenerate     one word again and again, no letters               off-topic
     findings       what sentences assert or deny of the condition     positive, negative
     normality      "The image is normal", "no abnormalities"          negative, positive
+    existence      no rubric: "there is no …", "is consistent with …" negative, positive
     refusal        "I cannot see the image", "I cannot diagnose"      refuse-capability, refuse-policy
     hedge          "may represent pneumonia", "unclear"               hedge
     referral       only "please consult a doctor"                     refuse-policy
@@ -20,9 +23,8 @@ Nothing fits: unparsed. A definite answer beats a refusal beside it ("I'm not a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -31,9 +33,9 @@ from palpate.parts import ReadText, Rubric
 from palpate.readings import _findings as findings
 from palpate.readings import _vocabulary as words
 from palpate.readings._findings import Mention, Says
+from palpate.readings._plain import moved, plain
+from palpate.readings._refusals import FIRST_SENTENCES, find_refusal, in_refusal
 
-HEAD, TAIL = 20_000, 2_000
-"""Characters read of a long text: its beginning, and its end, where a final answer stands."""
 NO_RUBRIC = Rubric("")
 
 
@@ -91,14 +93,14 @@ class _Question:
 
     @cached_property
     def refusal(self) -> tuple[Outcome, tuple[int, int]] | None:
-        return _find_refusal(self.text) if words.CUES.search(self.text) else None
+        return find_refusal(self.text, self.form.closed) if words.CUES.search(self.text) else None
 
     @cached_property
     def finding(self) -> Mention | None:
         """What the sentences say of the condition, sentences that refuse apart."""
         if self.terms is None:
             return None
-        return findings.verdict([m for m in findings.mentions(self.text, self.terms) if not _in_refusal(self.text, m.span)])
+        return findings.verdict([m for m in findings.mentions(self.text, self.terms) if not in_refusal(self.text, m.span)])
 
 
 def _plain_option(option: str) -> str:
@@ -125,7 +127,7 @@ def _announced(q: _Question) -> ReadText | None:
         return None
     read: list[tuple[Outcome, tuple[int, int], bool]] = []
     for found in words.EXPLICIT.finditer(q.text):
-        number = next(n for n in ("", "2", "3", "4") if found[f"word{n}"])
+        number = next(n for n in words.EXPLICIT_GROUPS if found[f"word{n}"])
         word, after = found[f"word{number}"], found[f"after{number}"]
         outcome = q.word(word)
         listed = word in ("a", "b") and (_is_article(word, after) or "or b" in after or "and b" in after)
@@ -153,8 +155,7 @@ def _leading(q: _Question) -> ReadText | None:
 def _leading_word(q: _Question) -> ReadText | None:
     found = words.LEADING.match(q.text)
     if found is None:
-        short = words.SHORT_VERDICT.match(q.text) if len(q.text) < 60 else None
-        return None if short is None else _from_word(q, _short_word(short), short.span(), "short verdict")
+        return _short_verdict(q)
     word, yes = found["word"], found["yes"] is not None
     if word in words.STRONG_YES and words.NOT_AFTER.match(q.text, found.end("word")):
         yes = False
@@ -171,10 +172,16 @@ def _is_determiner(after: str) -> bool:
     return bool(word) and word[0].isalpha() and not words.NO_AS_ANSWER.fullmatch(word)
 
 
-def _short_word(found: re.Match[str]) -> str:
-    groups = found.groupdict()
-    denied = groups["so"] == "not" or groups["notso"] or groups["isnot"] or groups["likely"] in ("no", "not") or groups["course"]
-    return "no" if denied else "yes"
+def _short_verdict(q: _Question) -> ReadText | None:
+    """A whole answer that says yes or no without the word."""
+    if len(q.text) <= words.SHORT:
+        said = words.BARE.get(q.text.strip(" .!\"'")) if q.polarity is Polarity.POSITIVE else None
+        if said is not None:  # "positive" to "Is it normal?" might mean either
+            return ReadText(q.first(said), (0, len(q.text)), "condition's own word")
+        for word, pattern in (("yes", words.SHORT_YES), ("no", words.SHORT_NO)):
+            if found := pattern.match(q.text):
+                return _from_word(q, word, found.span(), "short verdict")
+    return None
 
 
 def _from_word(q: _Question, word: str, span: tuple[int, int], rule: str) -> ReadText | None:
@@ -228,13 +235,38 @@ def _option(q: _Question) -> ReadText | None:
 
 
 def _last_line(q: _Question) -> ReadText | None:
-    found = words.LAST_LINE.search(q.text, max(0, len(q.text) - 80)) if q.form.closed and "\n" in q.text else None
+    """A last line that is a verdict alone, or a text that ends in a letter ("I lean towards B")."""
+    if not q.form.closed:
+        return None
+    begin = max(0, len(q.text) - 80)
+    found = words.LAST_LINE.search(q.text, begin) if "\n" in q.text else None
+    if found is None and q.lettered:
+        found = words.LAST_LETTER.search(q.text, begin)
     return None if found is None else _from_word(q, found["word"], found.span("word"), "last line")
+
+
+def _after_question(q: _Question) -> ReadText | None:
+    """The leading answer behind a question the model repeats or asks itself ("Is there a mass? No.")."""
+    end = q.text.rfind("?", 0, words.REPEATED) + 1
+    if not end or not q.form.closed:
+        return None
+    rest = q.text[end:].lstrip()
+    read = _leading(replace(q, text=rest)) if rest else None
+    if read is None or read.span is None:
+        return read
+    moved = len(q.text) - len(rest)
+    return ReadText(read.outcome, (read.span[0] + moved, read.span[1] + moved), "after the question")
+
+
+def _listed(q: _Question) -> ReadText | None:
+    """Both options repeated and none announced."""
+    listed = q.lettered and words.LISTED.match(q.text)
+    return ReadText(Outcome.UNPARSED, None, "options repeated") if listed else None
 
 
 def _degenerate(q: _Question) -> ReadText | None:
     """One word again and again, one character again and again, or no letters at all."""
-    tokens = q.text.split(None, 200)[:200]
+    tokens = [token.strip(".,:;!?\"'") for token in q.text.split(None, 200)[:200]]
     letters = sum(map(str.isalpha, q.text[:400]))
     if not letters:
         return ReadText(Outcome.OFF_TOPIC, None, "no letters")
@@ -252,16 +284,15 @@ def _finding(q: _Question) -> ReadText | None:
 
 def _normality(q: _Question) -> ReadText | None:
     """Normal denies any condition; abnormal asserts it only where abnormality is what was asked."""
-    known = findings.terms(words.ABNORMAL, words.NORMAL, "abnormal abnormality abnormalities")
+    known = findings.terms(words.ABNORMAL, words.NORMAL, "")
     if known is None or (q.finding is not None and q.finding.says is Says.MAYBE):
         return None
     of_one_disease = not q.form.closed or q.cell == "target"
     said = []
     for mention in findings.mentions(q.text, known):
-        is_normal = q.text.startswith(words.NORMAL, mention.span[0])
-        if of_one_disease and is_normal and not _about_the_whole(q.text, mention.span):
+        if of_one_disease and not _about_the_whole(q.text, mention):
             continue
-        if not _in_refusal(q.text, mention.span):
+        if not in_refusal(q.text, mention.span):
             said.append(mention)
     verdict = findings.verdict(said)
     if verdict is None or verdict.says is Says.MAYBE:
@@ -273,13 +304,28 @@ def _normality(q: _Question) -> ReadText | None:
     return ReadText(Outcome.POSITIVE, verdict.span, "abnormal")
 
 
-def _about_the_whole(text: str, span: tuple[int, int]) -> bool:
-    sentence = words.SENTENCE_END.split(text[max(0, span[0] - findings.REACH) : span[0]])[-1]
-    return (
-        len(sentence.split()) < 2
-        or words.WHOLE.search(sentence) is not None
-        or words.WHOLE.match(text[span[1] :].lstrip()) is not None
-    )
+def _about_the_whole(text: str, mention: Mention) -> bool:
+    """A denied abnormality needs no subject; normal has to be said of the image or the organ, or of nothing else."""
+    begin, end = mention.span
+    before = words.SENTENCE_END.split(text[max(0, begin - findings.REACH) : begin])[-1]
+    after = words.SENTENCE_END.split(text[end : end + 40])[0]
+    if mention.says is Says.ABSENT and text.startswith("abnormal", begin):
+        return True
+    bare = len(before.split()) < 2 and len(after.split()) < 3
+    return bare or any((words.WHOLE.search(before), words.WHOLE.match(after.lstrip()), words.IT_IS.match(before)))
+
+
+def _existence(q: _Question) -> ReadText | None:
+    """Without words for the condition: "there is no …", "is consistent with …" in the first sentence."""
+    if q.terms is not None or q.form is not Form.YES_NO:
+        return None
+    first = words.SENTENCE_END.split(q.text, maxsplit=1)[0][:400]
+    if found := words.NOTHING_THERE.search(first):
+        return None if in_refusal(first, found.span()) else ReadText(Outcome.NEGATIVE, found.span(), "nothing there")
+    found = words.SOMETHING_THERE.search(first)
+    if found is None or words.HEDGES.search(first[: found.start()]) or words.NEUTRAL.search(first[: found.start()]):
+        return None
+    return ReadText(Outcome.POSITIVE, found.span(), "something there")
 
 
 def _refusal(q: _Question) -> ReadText | None:
@@ -289,12 +335,16 @@ def _refusal(q: _Question) -> ReadText | None:
 def _hedge(q: _Question) -> ReadText | None:
     if q.finding is not None and q.finding.says is Says.MAYBE:
         return ReadText(Outcome.HEDGE, q.finding.span, "finding, uncertain")
-    found = words.UNSURE.search(q.text) if q.form is not Form.DESCRIBE else None
+    if q.form is Form.DESCRIBE:
+        return None  # "may", "possibly": a description is full of them
+    found = words.UNSURE.search(q.text, 0, len(q.text) if q.form.closed else FIRST_SENTENCES)
     return None if found is None else ReadText(Outcome.HEDGE, found.span(), "uncertain")
 
 
 def _referral(q: _Question) -> ReadText | None:
-    found = words.REFER.search(q.text, 0, 400 if q.form.closed else 200)
+    if not q.form.closed and len(q.text) > words.BRIEF:
+        return None  # a description may end with advice
+    found = words.REFER.search(q.text, 0, 2 * words.BRIEF)
     return None if found is None else ReadText(Outcome.REFUSE_POLICY, found.span(), "referral")
 
 
@@ -310,41 +360,18 @@ RULES: tuple[Callable[[_Question], ReadText | None], ...] = (
     _leading,
     _option,
     _last_line,
+    _after_question,
+    _listed,
     _degenerate,
     _finding,
     _normality,
+    _existence,
     _refusal,
     _hedge,
     _referral,
     _plain_no,
 )
 """The first rule that decides is the reading."""
-
-
-# ---------------------------------------------------------------- refusals
-
-
-FIRST_SENTENCES = 240
-"""Characters in which a refusal in general words ("it is not appropriate to …") has to stand: later ones qualify an answer."""
-
-
-def _find_refusal(text: str) -> tuple[Outcome, tuple[int, int]] | None:
-    """The first refusal: what the model cannot do, or what it will not do."""
-    capable = words.CAPABILITY.search(text)
-    policy = words.POLICY_FIRST_PERSON.search(text) or words.INAPPROPRIATE.search(text, 0, FIRST_SENTENCES)
-    if capable is not None and (policy is None or capable.end() >= policy.start()):
-        return Outcome.REFUSE_CAPABILITY, capable.span()
-    return None if policy is None else (Outcome.REFUSE_POLICY, policy.span())
-
-
-def _in_refusal(text: str, span: tuple[int, int]) -> bool:
-    """True where a mention stands in a clause that refuses: "I cannot diagnose pneumonia" says nothing of pneumonia."""
-    start = max(0, span[0] - findings.REACH)
-    clause = words.CLAUSE_END.split(text[start : span[0]])[-1]
-    if not words.CUES.search(clause):
-        return False
-    clause += text[span[0] : span[1]]
-    return bool(words.CAPABILITY.search(clause) or words.POLICY_FIRST_PERSON.search(clause) or words.REFER.search(clause))
 
 
 # ---------------------------------------------------------------- the public function and the part
@@ -366,42 +393,17 @@ def read_answer(
     "abnormal" alone does not answer it. Raises ValueError for an unknown form or polarity, and for nothing else. Of a text
     of more than 22,000 characters the first 20,000 and the last 2,000 are read.
     """
-    plain, gap = _plain(text)
-    if not plain.strip():
+    whole, gap = plain(text)
+    answer = whole.strip()
+    if not answer:
         return ReadText(Outcome.UNPARSED, None, "empty")
-    question = _Question(plain, Form(form), Polarity(polarity), options, rubric, cell)
+    start = len(whole) - len(whole.lstrip())
+    question = _Question(answer, Form(form), Polarity(polarity), options, rubric, cell)
     for rule in RULES:
         read = rule(question)
         if read is not None:
-            return _moved(read, gap)
+            return moved(read, start, gap)
     return ReadText(Outcome.UNPARSED, None, "no rule")
-
-
-def _plain(text: str) -> tuple[str, int]:
-    """(the text to read, character for character, and how many characters were skipped in its middle)."""
-    gap = max(0, len(text) - HEAD - TAIL - 1)
-    if gap:
-        text = text[:HEAD] + "\n" + text[-TAIL:]
-    if not text.isascii() or any(c in text for c in "*`#_>~|\t\r"):
-        if "<" in text:
-            thought = text.rfind("</think")  # what a model thinks aloud is not its answer
-            text = words.TAG.sub(_blank, " " * max(0, thought) + text[max(0, thought) :])
-        text = text.translate(words.MARKUP)
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a few letters, such as İ, become two
-        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    return lowered, gap
-
-
-def _blank(found: re.Match[str]) -> str:
-    return " " * len(found.group())
-
-
-def _moved(read: ReadText, gap: int) -> ReadText:
-    if not gap or read.span is None or read.span[1] <= HEAD:
-        return read
-    begin, end = read.span
-    return ReadText(read.outcome, (begin + gap if begin > HEAD else begin, end + gap), read.rule)
 
 
 class Rules:

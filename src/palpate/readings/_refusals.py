@@ -1,0 +1,42 @@
+"""Refusals: what a model says it cannot do, and what it says it will not do."""
+
+from __future__ import annotations
+
+from palpate.nouns import Outcome
+from palpate.readings import _vocabulary as words
+from palpate.readings._findings import REACH
+
+FIRST_SENTENCES = 240
+"""Characters of an open text in which a refusal has to stand: later ones qualify an answer."""
+OFFERED_WITHIN = 300
+SUBSTANCE = 200
+"""Characters after "however, I can …" that make an open text an answer of a kind."""
+
+
+def find_refusal(text: str, closed: bool) -> tuple[Outcome, tuple[int, int]] | None:
+    """The first refusal: what the model cannot do, or what it will not do.
+
+    An open text that refuses and then offers something of substance is no refusal; a closed question stays unanswered.
+    """
+    stop = len(text) if closed else min(len(text), FIRST_SENTENCES)
+    capable = words.CAPABILITY.search(text, 0, stop)
+    policy = words.WILL_NOT.search(text, 0, stop) or words.IMPROPER.search(text, 0, min(stop, FIRST_SENTENCES))
+    if policy is None and (identity := words.AN_AI.search(text, 0, stop)) and not words.OFFERS.search(text, identity.end()):
+        policy = identity
+    first = capable if capable is not None and (policy is None or capable.end() >= policy.start()) else policy
+    if first is None:
+        return None
+    offer = None if closed else words.OFFERS.search(text, first.end(), first.end() + OFFERED_WITHIN)
+    if offer is not None and len(text) - offer.end() > SUBSTANCE:
+        return None
+    return (Outcome.REFUSE_CAPABILITY if first is capable else Outcome.REFUSE_POLICY), first.span()
+
+
+def in_refusal(text: str, span: tuple[int, int]) -> bool:
+    """True where a mention stands in a clause that refuses: "I cannot diagnose pneumonia" says nothing of pneumonia."""
+    start = max(0, span[0] - REACH)
+    clause = words.CLAUSE_END.split(text[start : span[0]])[-1]
+    if not words.CUES.search(clause):
+        return False
+    clause += text[span[0] : span[1]]
+    return bool(words.CAPABILITY.search(clause) or words.WILL_NOT.search(clause) or words.REFER.search(clause))

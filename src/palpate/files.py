@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 def load_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises StudyError for a missing, unreadable or malformed file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte-order mark first
     except FileNotFoundError:
         raise StudyError("no such file", where=str(path), hint=nearest_file(path)) from None
     except IsADirectoryError:
@@ -81,10 +81,9 @@ def absolute(given: str, folder: Path, where: str) -> Path:
 
 def nearest_file(path: Path) -> str:
     """What to try where there is no such file: the TOML files beside it with the likest names."""
-    folder = path.parent if path.parent.is_dir() else Path()
-    near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.toml")], n=2, cutoff=0.4)
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=2, cutoff=0.4)
     if near:
-        return "did you mean " + " or ".join(str(folder / n) for n in near) + "?"
+        return "did you mean " + " or ".join(str(path.parent / n) for n in near) + "?"
     return "`palpate init` writes a commented study file"
 
 

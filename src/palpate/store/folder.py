@@ -116,7 +116,7 @@ class RunFolder:
             rows += [(task, case.id, found.names.get(case.id, ""), "") for case in found.cases]
             rows += [(task, "", left.name, left.reason) for left in found.left_out]
         lines: list[str] = []
-        writer = csv.writer(_Lines(lines), lineterminator="\n")
+        writer = csv.writer(_Lines(lines))  # with CRLF, as RFC 4180 has it: else a lone CR in a file's name goes unquoted
         writer.writerows([[_inert(cell) for cell in row] for row in rows])
         return self.write("cases.csv", "".join(lines))
 

@@ -1,0 +1,146 @@
+"""Shared ground of the tests: small folders of images, studies of scripted models over them, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+
+def make_images(folder: Path, per_class: int = 6, *, labels: tuple[str, str] = ("pneumonia", "normal"), size: int = 12) -> Path:
+    """A folder of label folders: ``per_class`` PNGs each, two to a patient, every image with its own pixels."""
+    for k, label in enumerate(labels):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for i in range(per_class):
+            pixels = np.random.default_rng([k, i]).integers(0, 255, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"person{k}{i // 2:03d}_{i}.png")
+    return folder
+
+
+STUDY = """
+name = "small"
+seed = 3
+prompts = "reference"
+
+[[models]]
+name = "base"
+kind = "scripted"
+accuracy = 0.7
+refusal_rate = 0.05
+
+[[models]]
+name = "tuned"
+kind = "scripted"
+accuracy = 0.9
+
+[[tasks]]
+name = "pneumonia_cxr"
+source = { kind = "folder", path = "images", group_regex = "(person\\\\d+)" }
+
+[[pairs]]
+base = "base"
+tuned = "tuned"
+relation = "parent"
+
+[measure]
+draws = 200
+"""
+
+
+def write_study(folder: Path, text: str = STUDY, per_class: int = 6) -> Path:
+    """A study file in ``folder`` with its images beside it."""
+    make_images(folder / "images", per_class)
+    study = folder / "study.toml"
+    study.write_text(text, encoding="utf-8")
+    return study
+
+
+@pytest.fixture
+def small_study(tmp_path: Path) -> Path:
+    """A study file of two scripted models on twelve images, ready to run."""
+    return write_study(tmp_path)
+
+
+@pytest.fixture
+def edited(small_study: Path) -> Callable[[str, str], Path]:
+    """The small study with one piece of its text replaced."""
+
+    def edit(old: str, new: str) -> Path:
+        text = small_study.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in the study"
+        small_study.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return small_study
+
+    return edit
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli() -> Cli:
+    """The command line, in this process: ``cli("run", study, "--out", folder)``. A traceback fails the test."""
+
+    def call(*words: object, exit_code: int | None = 0) -> Result:
+        from palpate.cli import main
+
+        result = CliRunner().invoke(main, [str(w) for w in words], prog_name="palpate")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        if exit_code is not None:
+            assert result.exit_code == exit_code, result.output
+        return result
+
+    return call
+
+
+def palpate(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """The command line as a process of its own, in a group of its own, so that a test may kill it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "palpate", *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of the small study. Shared: read it, never change it (``shutil.copytree`` for that)."""
+    from palpate.pipeline import run
+    from palpate.study import Study
+
+    folder = tmp_path_factory.mktemp("finished")
+    run(Study.load(write_study(folder)), folder / "run")
+    return folder / "run"
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A fresh folder, in a process without root's right to write everywhere (file modes say nothing to root)."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        folder.chmod(0o777)
+        if os.geteuid() != 0:
+            yield folder
+            return
+        os.chown(folder, NOBODY, -1)
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield folder
+        finally:
+            os.setresuid(0, 0, 0)

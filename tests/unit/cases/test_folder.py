@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -198,3 +199,26 @@ def test_when_no_image_can_be_used_the_error_says_so(tmp_path):
     (tmp_path / "normal" / "a.png").write_text("x")
     with pytest.raises(SourceError, match=r"no image of 1 can be used: normal/a\.png"):
         load(tmp_path)
+
+
+DATA = Path(os.environ.get("PALPATE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="clinical images are not in the repository: set PALPATE_DATA")
+
+
+@needs_data
+def test_chest_radiographs_with_patients_as_groups():
+    options = {"group_regex": r"(person\d+|IM-\d+)"}
+    found = load(DATA / "cxr_kermany_224" / "test", **options)
+    assert sum(case.label for case in found.cases) == 390
+    assert len(found.cases) == 624
+    assert found.left_out == ()
+    assert len({case.group for case in found.cases if case.label}) == 202
+    assert [case.id for case in load(DATA / "cxr_kermany_224", **options).cases] == [case.id for case in found.cases]
+
+
+@needs_data
+def test_brain_images_of_mixed_formats():
+    found = load(DATA / "brain_mri_yesno", labels=Labels(("yes",), ("no",)))
+    assert (len(found.cases), found.left_out) == (253, ())
+    assert len({case.group for case in found.cases}) <= 253 - 22  # pixel-identical copies, most of them byte-identical
+    assert all(case.image.open().mode == "RGB" for case in found.cases[:40])

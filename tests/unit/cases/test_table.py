@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -177,3 +178,17 @@ def test_a_table_that_is_not_text_is_named(folder):
         load(folder / "latin.csv")
     with pytest.raises(SourceError, match='kind = "folder"'):
         load(folder / "images")
+
+
+DATA = Path(os.environ.get("PALPATE_DATA", Path(__file__).parents[4] / "shared" / "data")) / "images"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="clinical images are not in the repository: set PALPATE_DATA")
+def test_skin_lesions_from_their_table():
+    path = DATA / "skin_ham10000_200x150" / "labels.csv"
+    labels = Labels(("mel", "bcc", "akiec"), ("nv", "bkl", "vasc", "df"))
+    options = {"path": str(path), "label": "dx", "group": "lesion_id", "metadata": ["age", "sex"]}
+    found = TableSource().load(options, labels, Sample(50, seed=1))
+    assert len(found.cases) == len({case.group for case in found.cases}) == 100
+    assert set(found.cases[0].metadata) <= {"age", "sex"}
+    assert not any("HAM_" in f"{case.group}{case.metadata}" for case in found.cases)

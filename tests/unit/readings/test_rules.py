@@ -285,3 +285,17 @@ def test_the_faults_of_a_published_reader_are_not_repeated():
         if re.match(r"\s*a [a-z]{3,}", text):
             found = read_answer(text, form="A-B", options=("first", "second"))
             assert found.rule != "letter", text
+
+
+def test_the_example_in_the_documentation_is_true():
+    page = (Path(__file__).parents[3] / "docs" / "reading.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
+    found = names["found"]
+    assert (found.outcome, found.span, found.rule) == (Outcome.NEGATIVE, (0, 2), "leading word")
+
+
+def test_the_documented_precedence_is_the_table():
+    page = (Path(__file__).parents[3] / "docs" / "reading.md").read_text(encoding="utf-8")
+    listed = re.search(r"\| Rule \|.*?\n\n", page, re.DOTALL)[0].splitlines()[2:]
+    assert len([line for line in listed if line]) == len(RULES) - 1  # the last rule is a detail of the first words

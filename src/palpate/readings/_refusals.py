@@ -26,6 +26,8 @@ def find_refusal(text: str, closed: bool) -> tuple[Outcome, tuple[int, int]] | N
     first = capable if capable is not None and (policy is None or capable.end() >= policy.start()) else policy
     if first is None:
         return None
+    if not closed and words.PREMISE.search(text, first.end(), first.end() + OFFERED_WITHIN):
+        return None
     offer = None if closed else words.OFFERS.search(text, first.end(), first.end() + OFFERED_WITHIN)
     if offer is not None and len(text) - offer.end() > SUBSTANCE:
         return None

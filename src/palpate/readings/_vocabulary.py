@@ -275,6 +275,12 @@ OFFERS = re.compile(
 )
 """After a refusal in an open text: what follows is an answer of a kind."""
 
+PREMISE = _words(
+    "fictional|nonsensical|unclear what|false (?:assumption|premise)",
+    "(?:do|does|did)(?: not|n't) (?:actually )?(?:exist|make sense)",
+)
+"""Why there is nothing to answer: what is asked about does not exist. That corrects the question; it is no refusal."""
+
 _PROFESSIONAL = (
     r"(?:health ?care|medical|health|qualified|trained) (?:\w+ )?"
     "(?:professional|provider|advice|attention|help|practitioner|expert|evaluation)"

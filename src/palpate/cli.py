@@ -241,4 +241,4 @@ def _run(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
 
     with progress(quiet=quiet) as advance:
         results = pipeline.run(_with_workers(study, workers), out, on_plan=say, on_progress=advance)
-    click.echo(render_summary(results.view()), nl=False)
+    click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)

@@ -214,6 +214,17 @@ class Response:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work."""
+
+    done: int
+    total: int
+    reused: int
+    errors: int
+    model: str
+
+
 class Outcome(StrEnum):
     """What an answer says about the target condition. An ERROR has no outcome: it was never an answer."""
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from palpate.executors.local import LocalExecutor
+from palpate.nouns import Tally
 from palpate.results import Results
 from palpate.stages import ask as asking
 from palpate.stages.measure import measure
@@ -17,7 +18,7 @@ from palpate.stages.read import read
 from palpate.store.folder import RunFolder
 from palpate.study import Study
 
-OnProgress = Callable[[asking.Progress], None]
+OnProgress = Callable[[Tally], None]
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
     return results
 
 
-def ask(planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None) -> asking.Progress:
+def ask(planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None) -> Tally:
     """The stages that need the models: write down the plan, and ask what is not answered yet."""
     executor = LocalExecutor(planned.study.ask.workers, planned.study.seed)
     with folder.writing(planned.study.name, planned.study.to_toml()) as ledger:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from palpate.executors.local import LocalExecutor
-from palpate.nouns import Answer, Block, Response, Status, Trial
+from palpate.nouns import Answer, Block, Response, Status, Tally, Trial
 from palpate.parts import ModelSpec
 from palpate.stages.plan import Plan
 from palpate.store.ledger import Ledger
@@ -15,27 +15,16 @@ from palpate.store.ledger import Ledger
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What happened so far: trials of this run done (reused ones included), of how many, and errors among them."""
-
-    done: int
-    total: int
-    reused: int
-    errors: int
-    model: str
-
-
 Attempts = dict[bytes, tuple[int, bool]]
 
 
-def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callable[[Progress], None] | None = None) -> Progress:
+def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callable[[Tally], None] | None = None) -> Tally:
     """Answer every trial of the plan that has no answer. Failed ones are asked again, ``study.ask.attempts`` times in all.
 
     Returns the final tally. What is already answered is never asked again, under whatever study it was asked.
     """
     seen = ledger.attempts()
-    tally = _Tally(plan.n_trials, on_progress)
+    tally = _Count(plan.n_trials, on_progress)
     for model in plan.study.models:
         size = executor.batch_size(model)
         tally.model = model.name
@@ -51,24 +40,24 @@ def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callab
 
 
 @dataclass
-class _Tally:
+class _Count:
     total: int
-    on_progress: Callable[[Progress], None] | None
+    on_progress: Callable[[Tally], None] | None
     done: int = 0
     reused: int = 0
     errors: int = 0
     failed_now: int = 0
     model: str = ""
 
-    def progress(self) -> Progress:
-        return Progress(self.done, self.total, self.reused, self.errors, self.model)
+    def progress(self) -> Tally:
+        return Tally(self.done, self.total, self.reused, self.errors, self.model)
 
     def report(self) -> None:
         if self.on_progress is not None:
             self.on_progress(self.progress())
 
 
-def _pending(plan: Plan, model: ModelSpec, seen: Attempts, size: int, tally: _Tally, again: bool) -> Iterator[list[Block]]:
+def _pending(plan: Plan, model: ModelSpec, seen: Attempts, size: int, tally: _Count, again: bool) -> Iterator[list[Block]]:
     """Batches of Blocks with something left to ask. The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
     blocks = plan.blocks(model)
@@ -97,7 +86,7 @@ def _unanswered(trial: Trial, seen: Attempts, taken: set[bytes]) -> bool:
     return True
 
 
-def _store(ledger: Ledger, seen: Attempts, batch: Sequence[Block], answers: list[list[Answer]], tally: _Tally, again: bool) -> None:
+def _store(ledger: Ledger, seen: Attempts, batch: Sequence[Block], answers: list[list[Answer]], tally: _Count, again: bool) -> None:
     answered: list[tuple[Trial, Response]] = []
     for block, given in zip(batch, answers, strict=True):
         for trial, answer in zip(block.trials, given, strict=True):

@@ -104,7 +104,7 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> tuple[An
     cache = DynamicCache(config=loaded.model.config)
     loaded.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
     shift = loaded.model.base_model.rope_deltas if own_positions else None
-    return cache, inputs["attention_mask"], None if shift is None else shift.clone()
+    return cache, inputs["attention_mask"], shift
 
 
 Numbered = tuple[int, Row, list[int]]  # which image, the row, its token ids

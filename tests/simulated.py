@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from planted import Planted, panel
 
 from palpate.measures.accuracy import Accuracy
 from palpate.measures.refusals import Refusals
@@ -15,6 +14,7 @@ from palpate.measures.tuning import Tuning
 from palpate.measures.wording import Wording
 from palpate.nouns import Estimate, Lineage, Panel
 from palpate.parts import MeasureSettings
+from planted import Planted, panel
 
 
 @dataclass
@@ -56,11 +56,16 @@ def of_cell(estimates: Iterator[Estimate], name: str, **by: str) -> Estimate:
     return next(
         e
         for e in estimates
-        if e.measure == name and "prompt" not in e.by and ("class" in e.by) == ("class" in by) and all(e.by[k] == v for k, v in by.items())
+        if e.measure == name
+        and "prompt" not in e.by
+        and ("class" in e.by) == ("class" in by)
+        and all(e.by[k] == v for k, v in by.items())
     )
 
 
-def accuracy_coverage(planted: Planted, truths: dict[str, float], studies: int, draws: int = 500, seed: int = 0) -> dict[str, Tally]:
+def accuracy_coverage(
+    planted: Planted, truths: dict[str, float], studies: int, draws: int = 500, seed: int = 0
+) -> dict[str, Tally]:
     """Coverage of the cell's estimates of accuracy and refusals named in ``truths``."""
     tallies = {name: Tally() for name in truths}
     for s in range(studies):
@@ -142,5 +147,9 @@ def spreads(
         spans.append(found["prompt_range"].value)
     means = np.array(rows, float).mean(axis=0)
     return Spreads(
-        float(np.sign(means[0]) * abs(means[0]) ** 0.5), means[1], float(np.mean(spans)), float(np.quantile(spans, 0.95)), *means[2:]
+        float(np.sign(means[0]) * abs(means[0]) ** 0.5),
+        means[1],
+        float(np.mean(spans)),
+        float(np.quantile(spans, 0.95)),
+        *means[2:],
     )

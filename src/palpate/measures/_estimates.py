@@ -15,6 +15,7 @@ from palpate.stats.intervals import Interval
 from palpate.stats.resampling import Array, over_prompts
 
 ONE_CLUSTER = "all cases belong to one group (patient or slide): nothing says how another would differ"
+TOO_FEW = "too few groups with this class or answer to resample"
 MEAN = ", mean over prompts"
 METHOD = "clustered bootstrap, Wilson interval on the effective sample size"
 METHOD_BA = "clustered bootstrap, Wilson intervals of both classes by square-and-add"
@@ -103,7 +104,8 @@ def finished(estimate: Estimate, why: str) -> Estimate:
     if value is None:
         return replace(estimate, value=None, low=None, high=None, reason=_reason(estimate, why), verdict=None)
     if low is None or high is None:
-        return replace(estimate, value=value, low=None, high=None)
+        method = estimate.method if "no interval" in estimate.method else f"{estimate.method}; no interval: {TOO_FEW}"
+        return replace(estimate, value=value, low=None, high=None, method=method)
     return replace(estimate, value=value, low=low, high=high)
 
 

@@ -146,8 +146,9 @@ def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate
 
 def _flip_rate(cell: Cell, draws: Draws, batch: Made) -> Estimate:
     """D = mean over cases of the share of unordered prompt pairs with different outcomes, averaged over repeats (METHODS B4)."""
-    kind = np.where(ANSWERED[cell.outcome], cell.outcome, len(ANSWERED))
-    counts = np.stack([((kind == k) & cell.read).sum(axis=1) for k in np.unique(kind)])  # (kinds, n, R)
+    answers = [cell.outcome == code for code in np.flatnonzero(ANSWERED)]
+    kinds = (*answers, cell.read & ~ANSWERED[cell.outcome])  # positive, negative, no answer
+    counts = np.stack([kind.sum(axis=1) for kind in kinds])  # (3, n, R)
     read = cell.read.sum(axis=1)  # (n, R)
     usable = read >= 2
     pairs = np.where(usable, read * (read - 1), 1)

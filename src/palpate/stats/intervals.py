@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from palpate.stats.resampling import Array, Replicates
 
-PRIOR_CLUSTERS = 0.15
+PRIOR_CLUSTERS = 0.4
 """Weight, in informative clusters, of "a cluster counts as one case": it decides where nothing varies, and hardly elsewhere.
 
-Chosen by simulation: at 0 the coverage drops to 92.7 % where errors are few, at 0.35 it passes 98 % where prompts agree little."""
+Chosen by simulation: at 0 the coverage drops to 92.7 % where errors are few, at 0.8 it passes 97.5 % where prompts agree little."""
 
 LARGEST_UNDEFINED_SHARE = 0.2
 """Above this share of draws without a value, the statistic has no interval."""
@@ -90,20 +90,19 @@ def informative_clusters(replicates: Replicates) -> Array:
 def effective_size(replicates: Replicates, clusters: ArrayLike) -> Array:
     """The number of independent cases that would give this variance: v(1−v)/variance, kept honest where little varies.
 
-    Averaged, on the scale of 1/size, with the number of clusters: by ``informative_clusters`` against PRIOR_CLUSTERS. With all
-    answers right nothing varies and the size is the number of clusters; with many errors it is the bootstrap's.
+    Its geometric mean with the number of clusters, by ``informative_clusters`` against PRIOR_CLUSTERS. With all answers right
+    nothing varies and the size is the number of clusters; with many errors it is the bootstrap's.
     """
     value = np.clip(replicates.value, 0.0, 1.0)
     variance = bootstrap_variance(replicates, clusters)
     informative = informative_clusters(replicates)
     spread = value * (1 - value)
-    known = (informative > 0) & (spread > 1e-12)
-    inverse = np.divide(variance, spread, out=np.zeros_like(variance), where=known)
-    inverse = np.where(np.isnan(variance), np.nan, inverse)
-    weight = np.where(known, informative, 0.0)
-    size = np.asarray(clusters, np.float64)
+    known = (informative > 0) & (spread > 1e-12) & ~(variance <= 1e-30)
+    size = np.asarray(clusters, np.float64) + np.zeros_like(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((weight + PRIOR_CLUSTERS) / (weight * inverse + PRIOR_CLUSTERS / size))
+        seen = np.where(known, spread / variance, np.where(np.isnan(variance), np.nan, size))
+        weight = np.where(known, informative, 0.0)
+        return np.asarray(np.exp((weight * np.log(seen) + PRIOR_CLUSTERS * np.log(size)) / (weight + PRIOR_CLUSTERS)))
 
 
 def wilson_bounds(value: ArrayLike, size: ArrayLike, quantile: ArrayLike) -> tuple[Array, Array]:
@@ -198,7 +197,7 @@ def shift_interval(
     variance = bootstrap_variance(replicates, clusters)
     informative = informative_clusters(replicates)
     error = np.sqrt(variance + floor * PSEUDO_CLUSTERS / (PSEUDO_CLUSTERS + informative))
-    size = np.asarray(clusters, np.float64)
+    size = np.maximum(np.asarray(clusters, np.float64), 1.0)
     excess = np.maximum(1 / (informative + PSEUDO_CLUSTERS) - 1 / size, 1e-9)
     freedom = np.minimum(2 / excess - 1, np.minimum(size - 1, np.inf if most_freedom is None else most_freedom))
     freedom = np.maximum(freedom, 1.0)

@@ -56,7 +56,7 @@ def cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Ar
 
 def weighted_sums(weights: Weights, table: Array) -> Array:
     """(draws, …) the sums of ``table`` (clusters, …) in every draw."""
-    flat = table.reshape(table.shape[0], -1)
+    flat = table.reshape(table.shape[0], int(np.prod(table.shape[1:])))
     sums = np.empty((weights.shape[0], flat.shape[1]))
     rows = max(1, CHUNK_VALUES // max(flat.shape[0], 1))
     for start in range(0, weights.shape[0], rows):

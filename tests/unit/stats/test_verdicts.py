@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -16,6 +16,7 @@ from palpate.stats.intervals import t_quantile
 from palpate.stats.verdicts import detectable_difference, equivalent, four_way, holm, mcnemar_mid_p
 
 
+@settings(max_examples=15, deadline=None)  # statsmodels takes 40 ms a call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_is_statsmodels(p):
     assert np.allclose(holm(p), multipletests(p, method="holm")[1])

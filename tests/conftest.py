@@ -3,64 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
-
-def make_images(folder: Path, per_class: int = 6, *, labels: tuple[str, str] = ("pneumonia", "normal"), size: int = 12) -> Path:
-    """A folder of label folders: ``per_class`` PNGs each, two to a patient, every image with its own pixels."""
-    for k, label in enumerate(labels):
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for i in range(per_class):
-            pixels = np.random.default_rng([k, i]).integers(0, 255, (size, size, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / label / f"person{k}{i // 2:03d}_{i}.png")
-    return folder
-
-
-STUDY = """
-name = "small"
-seed = 3
-prompts = "reference"
-
-[[models]]
-name = "base"
-kind = "scripted"
-accuracy = 0.7
-refusal_rate = 0.05
-
-[[models]]
-name = "tuned"
-kind = "scripted"
-accuracy = 0.9
-
-[[tasks]]
-name = "pneumonia_cxr"
-source = { kind = "folder", path = "images", group_regex = "(person\\\\d+)" }
-
-[[pairs]]
-base = "base"
-tuned = "tuned"
-relation = "parent"
-
-[measure]
-draws = 200
-"""
-
-
-def write_study(folder: Path, text: str = STUDY, per_class: int = 6) -> Path:
-    """A study file in ``folder`` with its images beside it."""
-    make_images(folder / "images", per_class)
-    study = folder / "study.toml"
-    study.write_text(text, encoding="utf-8")
-    return study
+from small import Cli, write_study
 
 
 @pytest.fixture
@@ -82,9 +32,6 @@ def edited(small_study: Path) -> Callable[[str, str], Path]:
     return edit
 
 
-Cli = Callable[..., Result]
-
-
 @pytest.fixture
 def cli() -> Cli:
     """The command line, in this process: ``cli("run", study, "--out", folder)``. A traceback fails the test."""
@@ -100,19 +47,6 @@ def cli() -> Cli:
         return result
 
     return call
-
-
-def palpate(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """The command line as a process of its own, in a group of its own, so that a test may kill it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "palpate", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -352,7 +352,7 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
     for entry, task in zip(text["tasks"], study.tasks, strict=True):
         assert task.source is not None
-        entry["prompts"] = entry.get("prompts", parsed.prompts)
+        entry["prompts"] = entry.pop("prompts", parsed.prompts)
         if "file" in entry:
             entry["file"] = str(absolute(entry["file"], folder, "file"))
         entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}

@@ -97,7 +97,7 @@ def _read_parquet(path: Path, options: Mapping[str, Any]) -> tuple[list[str], li
             wanted = [column for column in _columns(columns, options, where=str(path)) if column]
             flat = {column for part in wanted for column in ([part] if isinstance(part, str) else part)}
             data = file.read(columns=sorted(flat)).to_pydict()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"is not a readable Parquet file: {str(error).splitlines()[0]}", where=str(path)) from error
     names = list(data)
     return columns, [
@@ -154,8 +154,8 @@ def _delimiter(given: str, path: Path, first_line: str) -> str:
         return character
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
-    # The one that splits the header most; a comma where nothing does.
-    return max(DELIMITERS.values(), key=lambda character: len(next(csv.reader([first_line], delimiter=character), [])))
+    # The one the header has most of; a comma where it has none.
+    return max(DELIMITERS.values(), key=first_line.count)
 
 
 # ---------------------------------------------------------------- columns and values

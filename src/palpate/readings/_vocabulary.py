@@ -103,7 +103,7 @@ BARE = {"positive": True, "present": True, "negative": False, "absent": False}
 
 # ---------------------------------------------------------------- findings: what a mention of the condition says
 
-_FULL_STOP = r"[.!?]+(?=[\s\"')\]]|$)|\n+|;"
+_FULL_STOP = r"(?<!\bvs)(?<!\bdr)(?<!e\.g)(?<!i\.e)[.!?]+(?=[\s\"')\]]|$)|\n+|;"
 SENTENCE_END = re.compile(_FULL_STOP)
 CLAUSE_END = re.compile(
     rf"{_FULL_STOP}|,? ?\b(?:but(?! also)|however|although|though|whereas|nevertheless|nonetheless|yet|except(?: for)?"
@@ -153,7 +153,7 @@ HEDGED_AFTER = re.compile(
         r"(?:\W+\w+){0,4}?\W+(?:cannot|can not|can't|could not|couldn't|not|\w{2,5}n't)(?: \w+)?(?: be| been)?(?: \w+)?"
         r" (?:ruled out|excluded|dismissed|confirmed|established)\b",
         r"(?:\W+\w+){0,3}?\W+(?:is|are|remains?) (?:also )?(?:an? )?(?:possible|possibility|uncertain|unclear|questionable)\b",
-        r"(?:\W+\w+){0,2}?\W+(?:may|might|could) (?:or may not )?be\b",
+        r"(?:\W+\w+){0,2}?\W+(?:may|might|could) (?:or may not )?be (?:present|seen|there|visible|suspected|the cause)\b",
         r"\W+or (?:not|something else|another)\b",
     )
 )

@@ -112,7 +112,9 @@ def wordings(view: ReportView, task: TaskCard) -> Figure | None:
             )
         )
     figure.add_vline(x=0.5, line_dash="dash", line_color=GREY)
-    figure.update_xaxes(title="balanced accuracy of one wording (dashed: chance)", range=[0, 1.02], dtick=0.1)
+    drawn = [v for trace in figure.data for v in trace.x]
+    span = [min([0.45, *(v - 0.03 for v in drawn)]), max([0.55, *(v + 0.03 for v in drawn)])]
+    figure.update_xaxes(title="balanced accuracy of one wording (dashed: chance)", range=span, dtick=0.1)
     figure.update_yaxes(
         tickvals=list(range(len(view.models))), ticktext=[_safe(m.name) for m in view.models], range=[len(view.models) - 0.4, -0.6]
     )
@@ -211,8 +213,7 @@ def refusals(view: ReportView) -> Figure | None:
             y=labels,
             zmin=0,
             zmax=100,
-            colorscale="Cividis",
-            reversescale=True,
+            colorscale=[[0, "rgba(0,114,178,.06)"], [1, "rgb(0,60,110)"]],
             colorbar={"title": {"text": "no answer, %", "side": "right"}, "thickness": 12},
             hovertemplate="%{y}<br>%{x}: %{z:.1f} % without a definite answer<extra></extra>",
             xgap=1,
@@ -221,7 +222,7 @@ def refusals(view: ReportView) -> Figure | None:
     )
     figure.update_xaxes(title="wording", tickangle=-40)
     figure.update_yaxes(autorange="reversed")
-    return _styled(figure, 190 + 22 * len(labels))
+    return _styled(figure, max(260, 170 + 24 * len(labels)))
 
 
 def pairs(view: ReportView) -> Figure | None:

@@ -27,6 +27,7 @@ def render_html(view: ReportView) -> str:
         view=view,
         lines=words.in_three_lines(view),
         questions=words.QUESTIONS,
+        asked=[q for q in words.QUESTIONS if any(f.question == q for f in words.findings(view))],
         matrix=_matrix(view),
         findings=words.findings(view),
         titles={t.name: t.title for t in view.tasks},
@@ -68,7 +69,8 @@ def _add(charts: dict[str, Figure], name: str, chart: Figure | None) -> str | No
 def _matrix(view: ReportView) -> list[tuple[str, list[list[words.Finding]]]]:
     """Model → for each question, its findings over the tasks."""
     found = words.findings(view)
-    return [(m.name, [[f for f in found if f.model == m.name and f.question == q] for q in words.QUESTIONS]) for m in view.models]
+    asked = [q for q in words.QUESTIONS if any(f.question == q for f in found)]
+    return [(m.name, [[f for f in found if f.model == m.name and f.question == q] for q in asked]) for m in view.models]
 
 
 def _tables(view: ReportView) -> dict[str, list[Estimate]]:

@@ -75,6 +75,8 @@ def interval(e: Estimate, show: str = "score") -> str:
     """``0.85–0.94``; empty where there is none."""
     if e.low is None or e.high is None:
         return ""
+    if show == "spread":
+        return f"{points(e.low)} to {points(e.high)}"
     if show == "points":
         return f"{points(e.low, signed=True)} to {points(e.high, signed=True)}"
     if show == "percent":
@@ -151,7 +153,7 @@ def _wording(view: ReportView, task: TaskCard, model: str, cell: str) -> Finding
         return _undefined(model, 2, task, spread)
     count = sum(p.cell == cell and p.form.closed for p in view.prompts[task.name])
     sentence = f"Over {count} wordings its accuracy moves by {points(spread.value)} points (standard deviation"
-    sentence += f", {interval(spread, 'points')})" if spread.low is not None else ")"
+    sentence += f", {interval(spread, 'spread')})" if spread.low is not None else ")"
     sentence += " beyond what sampling of images explains"
     if naive is not None and null is not None and naive.value is not None and null.value is not None:
         sentence += f"; uncorrected {points(naive.value)}, of which wording noise alone gives {points(null.value)}"

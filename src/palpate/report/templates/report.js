@@ -2,7 +2,7 @@
 (function () {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const config = { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { responsive: true, displaylogo: false, displayModeBar: false };
   function draw() {
     const ink = getComputedStyle(document.body).color;
     for (const [id, chart] of Object.entries(charts)) {

@@ -1,0 +1,244 @@
+"""Asking: everything once, failures again, nothing twice, and no answer depends on what was answered before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palpate.executors.local import LocalExecutor
+from palpate.nouns import Answer, Block, Status, Tally
+from palpate.parts import ModelSpec
+from palpate.stages.ask import ask
+from palpate.stages.plan import Plan, plan
+from palpate.store.ledger import Ledger
+from palpate.study import Study
+from small import STUDY
+
+Edit = Callable[[str, str], Path]
+ONE_MODEL = STUDY[: STUDY.index('[[models]]\nname = "tuned"')] + STUDY[STUDY.index("[[tasks]]") : STUDY.index("[[pairs]]")]
+TRIALS = 12 * 12
+
+
+@dataclass
+class Recording:
+    """An executor that notes every batch and may put its own answers in place of the model's."""
+
+    inner: LocalExecutor
+    size: int = 4
+    answers: Callable[[str], Answer | None] = lambda key: None
+    stop_after: int | None = None
+
+    def __post_init__(self) -> None:
+        self.batches: list[list[Block]] = []
+
+    def batch_size(self, model: ModelSpec) -> int:
+        return self.size
+
+    def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
+        for batch, given in self.inner.run(model, batches):
+            if self.stop_after is not None and len(self.batches) == self.stop_after:
+                raise KeyboardInterrupt
+            self.batches.append(batch)
+            yield (
+                batch,
+                [[self.answers(t.key) or a for t, a in zip(b.trials, g, strict=True)] for b, g in zip(batch, given, strict=True)],
+            )
+
+    @property
+    def asked(self) -> list[str]:
+        return [t.key for batch in self.batches for block in batch for t in block.trials]
+
+
+def load(folder: Path, text: str = ONE_MODEL) -> Study:
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return Study.load(path)
+
+
+@pytest.fixture
+def planned(small_study: Path) -> Plan:
+    return plan(load(small_study.parent))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "ledger.sqlite", create=True) as book:
+        yield book
+
+
+def do(planned: Plan, ledger: Ledger, **more: Any) -> tuple[Tally, Recording]:
+    planned.write(ledger)
+    executor = Recording(LocalExecutor(1, planned.study.seed), **more)
+    return ask(planned, ledger, executor), executor  # type: ignore[arg-type]
+
+
+def test_everything_is_asked_once(planned: Plan, ledger: Ledger) -> None:
+    done, executor = do(planned, ledger)
+    assert done == Tally(TRIALS, TRIALS, 0, 0, "base")
+    assert len(executor.asked) == len(set(executor.asked)) == TRIALS
+    assert {key.hex() for key in ledger.attempts()} == set(executor.asked)
+    assert set(ledger.attempts().values()) == {(1, False)}
+
+
+def test_nothing_is_asked_again(planned: Plan, ledger: Ledger) -> None:
+    do(planned, ledger)
+    before = list(ledger.texts())
+    done, executor = do(planned, ledger)
+    assert done == Tally(TRIALS, TRIALS, TRIALS, 0, "base")
+    assert executor.batches == []
+    assert list(ledger.texts()) == before
+
+
+def test_another_study_shares_the_answers(planned: Plan, ledger: Ledger, small_study: Path) -> None:
+    do(planned, ledger)
+    text = ONE_MODEL.replace('name = "base"', 'name = "alias"').replace(
+        'name = "pneumonia_cxr"', 'name = "chest"\ntask = "pneumonia_cxr"'
+    )
+    done, executor = do(plan(load(small_study.parent, text)), ledger)
+    assert (done.reused, executor.asked) == (TRIALS, [])
+
+
+def test_what_is_new_in_a_study_is_asked_alone(planned: Plan, ledger: Ledger, small_study: Path) -> None:
+    do(planned, ledger)
+    wider = plan(load(small_study.parent, ONE_MODEL.replace("seed = 3", 'seed = 3\nperturbations = ["none", "blank"]')))
+    done, executor = do(wider, ledger)
+    assert done == Tally(2 * TRIALS, 2 * TRIALS, TRIALS, 0, "base")
+    assert {str(b.perturbation) for batch in executor.batches for b in batch} == {"blank"}
+
+
+def test_progress_only_grows_and_ends_at_the_total(planned: Plan, ledger: Ledger) -> None:
+    planned.write(ledger)
+    seen: list[Tally] = []
+    ask(planned, ledger, Recording(LocalExecutor()), seen.append)  # type: ignore[arg-type]
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert seen[-1].done == seen[-1].total == TRIALS
+    assert len(seen) > 3
+
+
+# ---------------------------------------------------------------- failures
+
+
+def fails(rate: float) -> str:
+    return ONE_MODEL.replace("refusal_rate = 0.05", f"error_rate = {rate}")
+
+
+def test_a_failure_is_asked_again_so_often_and_then_reported(small_study: Path, ledger: Ledger) -> None:
+    planned = plan(load(small_study.parent, fails(0.3) + "[ask]\nattempts = 4\n"))
+    done, executor = do(planned, ledger)
+    attempts = ledger.attempts()
+    failed = {key for key, (_, error) in attempts.items() if error}
+    assert 20 < len(failed) < 70
+    assert {attempts[key] for key in failed} == {(4, True)}
+    assert {attempts[key] for key in attempts.keys() - failed} == {(1, False)}
+    assert (done.done, done.errors) == (TRIALS, len(failed))
+    assert len(executor.asked) == TRIALS + 3 * len(failed)
+    assert {cause for status, cause in ledger.ended().values() if status is Status.ERROR} == {"planted error"}
+
+
+def test_another_run_asks_the_failed_ones_alone(small_study: Path, ledger: Ledger) -> None:
+    planned = plan(load(small_study.parent, fails(0.3) + "[ask]\nattempts = 1\n"))
+    do(planned, ledger)
+    failed = {key.hex() for key, (_, error) in ledger.attempts().items() if error}
+    done, second = do(planned, ledger, answers=lambda key: Answer(Status.OK, "Yes"))
+    assert set(second.asked) == failed
+    assert len(second.asked) == len(failed)
+    assert (done.done, done.reused, done.errors) == (TRIALS, TRIALS - len(failed), 0)
+    assert {ledger.attempts()[bytes.fromhex(key)] for key in failed} == {(2, False)}
+
+
+def test_an_error_then_an_answer(small_study: Path, ledger: Ledger) -> None:
+    planned = plan(load(small_study.parent, fails(0.3).replace("error_rate", "error_attempts = 1\nerror_rate")))
+    first: set[str] = set()
+
+    def once(key: str) -> Answer | None:
+        if key in first:
+            return Answer(Status.OK, "Yes")
+        first.add(key)
+        return None
+
+    done, _ = do(planned, ledger, answers=once)
+    assert done.errors == 0
+    assert not any(error for _, error in ledger.attempts().values())
+    assert {attempt for attempt, _ in ledger.attempts().values()} == {1, 2}
+
+
+def test_retries_stop_as_soon_as_nothing_fails(planned: Plan, ledger: Ledger) -> None:
+    _, executor = do(replace(planned, study=replace(planned.study, ask=replace(planned.study.ask, attempts=50))), ledger)
+    assert len(executor.asked) == TRIALS
+
+
+def test_an_image_deleted_after_planning_is_an_error_and_the_rest_is_answered(
+    planned: Plan, ledger: Ledger, small_study: Path
+) -> None:
+    gone, changed = sorted((small_study.parent / "images").rglob("*.png"))[:2]
+    gone.unlink()
+    changed.write_bytes(b"something else")
+    done, _ = do(planned, ledger)
+    assert (done.done, done.errors) == (TRIALS, 24)
+    ended = ledger.ended()
+    causes = {cause for status, cause in ended.values() if status is Status.ERROR}
+    assert len(ended) == TRIALS
+    assert all(cause.startswith("the image cannot be opened") for cause in causes)
+    assert not any(gone.name in cause or changed.name in cause for cause in causes)  # a name is an identifier
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.TRUNCATED, Status.BLOCKED])
+def test_all_but_errors_are_answers(planned: Plan, ledger: Ledger, status: Status) -> None:
+    do(planned, ledger, answers=lambda key: Answer(status))
+    done, executor = do(planned, ledger)
+    assert (done.reused, executor.asked) == (TRIALS, [])
+
+
+# ---------------------------------------------------------------- duplicates
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_same_question_of_the_same_image_is_asked_once(small_study: Path, ledger: Ledger, ahead: bool) -> None:
+    images = small_study.parent / "images" / "normal"
+    for i in range(3):
+        (images / f"copy{i}.png").write_bytes((images / "person1000_0.png").read_bytes())
+    planned = plan(load(small_study.parent))
+    assert planned.n_trials == 15 * 12
+
+    class Ahead(LocalExecutor):
+        """Takes every batch before it gives back the first: workers that run ahead."""
+
+        def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
+            yield from super().run(model, list(batches))
+
+    planned.write(ledger)
+    executor = Recording(Ahead() if ahead else LocalExecutor(), size=1)
+    done = ask(planned, ledger, executor)  # type: ignore[arg-type]
+    assert len(executor.asked) == len(set(executor.asked)) == TRIALS
+    assert set(ledger.attempts().values()) == {(1, False)}
+    assert (done.done, done.reused) == (15 * 12, 3 * 12)
+
+
+# ---------------------------------------------------------------- batches and resuming
+
+
+def test_batches_do_not_depend_on_what_was_answered(planned: Plan, tmp_path: Path) -> None:
+    def cases(executor: Recording) -> list[list[str]]:
+        return [[b.case.id for b in batch] for batch in executor.batches]
+
+    with Ledger(tmp_path / "whole.sqlite", create=True) as whole:
+        _, uninterrupted = do(planned, whole)
+    with Ledger(tmp_path / "cut.sqlite", create=True) as cut:
+        with pytest.raises(KeyboardInterrupt):
+            do(planned, cut, stop_after=1)
+        assert len(cut.attempts()) == 4 * 12  # what was finished is kept
+        _, resumed = do(planned, cut)
+        assert cases(resumed) == cases(uninterrupted)[1:]
+    with Ledger(tmp_path / "whole.sqlite") as whole, Ledger(tmp_path / "cut.sqlite") as cut:
+        assert list(whole.texts()) == list(cut.texts())
+
+
+def test_numbers_are_rounded_and_halves_of_characters_replaced(planned: Plan, ledger: Ledger) -> None:
+    given = Answer(Status.OK, "Yes \ud83e and", 1.23456789, 0.98765432)
+    _, executor = do(planned, ledger, answers=lambda key: given)
+    (response,) = ledger.responses(executor.asked[0])
+    assert (response.answer.text, response.answer.margin, response.answer.mass) == ("Yes ? and", 1.2346, 0.9877)

@@ -1,0 +1,176 @@
+"""The plan: what is asked depends on the study and the images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from palpate.errors import ModelError, SourceError
+from palpate.nouns import Block, CaseSet, Perturbation
+from palpate.registry import part
+from palpate.stages.plan import Plan, draw_cases, plan
+from palpate.store.ledger import Ledger, prompt_from
+from palpate.study import Study
+from small import STUDY, make_images, write_study
+
+Edit = Callable[[str, str], Path]
+TOP = 'prompts = "reference"'
+
+
+def blocks(planned: Plan) -> list[Block]:
+    return [b for m in planned.study.models for b in planned.blocks(m)]
+
+
+def keys(planned: Plan) -> list[str]:
+    return [t.key for b in blocks(planned) for t in b.trials]
+
+
+@pytest.fixture
+def crossed(edited: Edit) -> Plan:
+    """Two models × 12 images × 3 perturbations × 12 prompts × 2 repeats."""
+    return plan(Study.load(edited(TOP, TOP + '\nperturbations = ["none", "blank", "gaussian_noise-2"]\nrepeats = 2')))
+
+
+def test_the_axes_are_crossed_in_full(crossed: Plan) -> None:
+    asked = {(t.model, t.case, str(t.perturbation), t.prompt.name, t.repeat) for b in blocks(crossed) for t in b.trials}
+    assert len(asked) == 2 * 12 * 3 * 12 * 2 == crossed.n_trials
+    assert len(blocks(crossed)) == 2 * 12 * 3 == crossed.n_blocks
+    assert crossed.trials_by_task() == {"pneumonia_cxr": 12 * 3 * 12 * 2}
+
+
+def test_every_trial_has_a_key_of_its_own(crossed: Plan) -> None:
+    found = keys(crossed)
+    assert len(set(found)) == len(found)
+    assert all(len(k) == 32 and set(k) <= set("0123456789abcdef") for k in found)
+
+
+def test_a_block_is_one_image_of_one_model(crossed: Plan) -> None:
+    for block in blocks(crossed):
+        trials = {(t.model, t.task, t.case, t.perturbation) for t in block.trials}
+        assert trials == {(block.model, block.task, block.case.id, block.perturbation)}
+        assert len(block.trials) == 24
+
+
+def test_the_order_depends_on_the_study_alone(small_study: Path, tmp_path: Path) -> None:
+    first = plan(Study.load(small_study))
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    again = plan(Study.load(write_study(other, STUDY.replace('name = "small"', 'name = "other"'))))
+    assert keys(first) == keys(again)
+    assert keys(first) == keys(first)
+
+
+def test_aliases_names_and_labels_are_not_identity(small_study: Path) -> None:
+    study = Study.load(small_study)
+    base, tuned = study.models
+    renamed = replace(study, name="x", models=(replace(base, name="p"), replace(tuned, name="q")), lineages=())
+    assert keys(plan(renamed)) == keys(plan(study))
+    (task,) = study.tasks
+    flipped = replace(task, labels=replace(task.labels, positive=("normal",), negative=("pneumonia",)))
+    assert sorted(keys(plan(replace(study, tasks=(flipped,))))) == sorted(keys(plan(study)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shared"),
+    [
+        (TOP, TOP + '\nperturbations = ["none", "blank"]', 288),  # what was asked before is still asked
+        (TOP, TOP + "\nrepeats = 2", 288),
+        (TOP, TOP + "\ndescribe = true", 288),
+        ("accuracy = 0.9", "accuracy = 0.8", 144),  # the other model
+        ("seed = 3", "seed = 4", 0),  # scripted models are seeded
+    ],
+)
+def test_what_a_changed_study_shares_with_the_old(small_study: Path, edited: Edit, old: str, new: str, shared: int) -> None:
+    before = set(keys(plan(Study.load(small_study))))
+    assert len(before) == 288
+    assert len(before & set(keys(plan(Study.load(edited(old, new)))))) == shared
+
+
+def test_a_sample_is_of_each_label(edited: Edit) -> None:
+    planned = plan(Study.load(edited("[measure]", "[sample]\nper_class = 2\n[measure]")))
+    assert sorted(c.label for c in planned.cases["pneumonia_cxr"].cases) == [0, 0, 1, 1]
+    assert planned.n_blocks == 8
+
+
+def test_planning_opens_no_weights_and_writes_nothing(small_study: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    plan(Study.load(small_study))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_record_rebuilds_the_plan(crossed: Plan, tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite", create=True) as ledger:
+        crossed.write(ledger)
+        crossed.write(ledger)
+        record = ledger.plan()
+        assert record is not None
+        assert record["models"] == crossed.model_digests
+        (task,) = crossed.study.tasks
+        asked = record["tasks"]["pneumonia_cxr"]
+        assert [prompt_from(p) for p in asked["prompts"]] == list(task.prompts)
+        assert asked["cases"] == [c.id for c in crossed.cases["pneumonia_cxr"].cases]
+        assert [Perturbation(p["name"], p["severity"]) for p in record["perturbations"]] == list(crossed.study.perturbations)
+        assert set(ledger.cases("pneumonia_cxr")) == set(asked["cases"])
+        assert set(ledger.models()) == {"base", "tuned"}
+
+
+def test_a_folder_without_a_usable_image(small_study: Path) -> None:
+    for image in (small_study.parent / "images").rglob("*.png"):
+        image.write_bytes(b"not an image")
+    with pytest.raises(SourceError) as fault:
+        plan(Study.load(small_study))
+    assert fault.value.where.startswith(f"{small_study}: tasks[0].source")
+
+
+def test_a_bad_image_is_left_out_and_the_rest_is_planned(small_study: Path) -> None:
+    bad = small_study.parent / "images" / "normal" / "person1000_0.png"
+    bad.write_bytes(bad.read_bytes()[:50])
+    found = plan(Study.load(small_study)).cases["pneumonia_cxr"]
+    assert len(found.cases) == 11
+    assert [left.name for left in found.left_out] == ["normal/person1000_0.png"]
+
+
+@pytest.mark.parametrize("origin", ["", "s.toml"])
+def test_a_source_that_gives_nothing_or_the_same_twice(small_study: Path, monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    study = replace(Study.load(small_study), origin=origin)
+    where = "s.toml: tasks[0].source" if origin else "task 'pneumonia_cxr'"
+    source = part("cases", "folder")
+    one = source.load({"path": str(small_study.parent / "images")}, study.tasks[0].labels, study.sample).cases[0]
+    for cases, says in (((), "no usable image"), ((one, one), "two cases are called")):
+        monkeypatch.setattr(type(source), "load", lambda *_, cases=cases: CaseSet(cases))
+        with pytest.raises(SourceError, match=says) as fault:
+            draw_cases(study.tasks[0], study)
+        assert fault.value.where == where
+
+
+@pytest.mark.parametrize("origin", ["", "s.toml"])
+def test_a_model_that_cannot_be_identified(small_study: Path, monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    study = replace(Study.load(small_study), origin=origin)
+    model = part("models", "scripted").build(study.models[1])
+
+    def fails(self: object) -> None:
+        if getattr(self, "plan") == model.plan:  # noqa: B009 - the tuned one alone
+            raise ModelError("has no weights", where="the hub")
+
+    monkeypatch.setattr(type(model), "fingerprint", fails)
+    with pytest.raises(ModelError, match="has no weights") as fault:
+        plan(study)
+    assert fault.value.where == ("s.toml: models[1]" if origin else "model 'tuned'") + ": the hub"
+
+
+def test_a_copy_of_an_image_is_another_case_with_the_same_key(small_study: Path) -> None:
+    images = small_study.parent / "images" / "normal"
+    (images / "copy.png").write_bytes((images / "person1000_0.png").read_bytes())
+    planned = plan(Study.load(small_study))
+    found = keys(planned)
+    assert len(planned.cases["pneumonia_cxr"].cases) == 13
+    assert len(found) == 13 * 24
+    assert len(set(found)) == 12 * 24
+
+
+def test_make_images_makes_different_ones(tmp_path: Path) -> None:
+    files = sorted(make_images(tmp_path / "i").rglob("*.png"))
+    assert len({f.read_bytes() for f in files}) == len(files) == 12

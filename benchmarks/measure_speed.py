@@ -1,0 +1,87 @@
+"""How long measuring takes, and how much memory: the demo's table, and a million readings.
+
+python benchmarks/measure_speed.py [demo|million|one-task]   (each in a process of its own gives its own peak memory)
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
+
+from palpate.nouns import Form, Lineage, Panel, Perturbation, Polarity, Prompt
+from palpate.parts import MeasureSettings
+
+MEASURES = {
+    "accuracy": "Accuracy",
+    "discrimination": "Discrimination",
+    "refusals": "Refusals",
+    "tuning": "Tuning",
+    "wording": "Wording",
+}
+
+
+def panels(models: int, tasks: int, cases: int, cells: Sequence[int], per_group: int = 2) -> list[Panel]:
+    """Panels of models that are right in about 70 % and refuse in 5 %; ``cells``: prompts of each intent cell."""
+    prompts = tuple(
+        Prompt(f"{c}.{k}", f"{c}.{k}?", Form.YES_NO, Polarity.POSITIVE, f"cell{c}") for c, count in enumerate(cells) for k in range(count)
+    )
+    found = []
+    for task in range(tasks):
+        label = np.arange(cases, dtype=np.int8) % 2
+        cluster = np.arange(cases, dtype=np.int64) // per_group
+        for model in range(models):
+            rng = np.random.default_rng([task, model])
+            shape = (cases, len(prompts), 1)
+            right = rng.random(shape) < 0.7 + 0.2 * rng.standard_normal((cases, 1, 1))
+            outcome = np.where(right == (label == 1)[:, None, None], 0, 1)
+            outcome = np.where(rng.random(shape) < 0.05, 3, outcome).astype(np.int8)
+            margin = rng.normal(label[:, None, None], 1, shape)
+            found.append(
+                Panel(
+                    model=f"m{model}",
+                    task=f"t{task}",
+                    perturbation=Perturbation(),
+                    prompts=prompts,
+                    cases=tuple(f"c{i}" for i in range(cases)),
+                    label=label,
+                    cluster=cluster,
+                    outcome=outcome,
+                    margin=margin,
+                    mass=np.full(shape, 0.9),
+                )
+            )
+    return found
+
+
+STUDIES = {
+    "demo": lambda: panels(4, 4, 300, (8, 4)),  # 57,600 readings
+    "million": lambda: panels(4, 4, 2600, (12, 12)),  # 998,400 readings in 16 panels
+    "one-task": lambda: panels(1, 1, 41_700, (12, 12)),  # 1,000,800 readings in one panel
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Print seconds per measure, and the process's peak memory so far."""
+    for name in names:
+        table = STUDIES[name]()
+        readings = sum(p.outcome.size for p in table)
+        settings = MeasureSettings(lineages=(Lineage("m0", "m1", "parent"), Lineage("m2", "m3", "parent")), draws=2000)
+        total = 0.0
+        for module, kind in MEASURES.items():
+            measure = getattr(import_module(f"palpate.measures.{module}"), kind)()
+            start = time.perf_counter()
+            count = sum(1 for _ in measure.measure(table, settings))
+            seconds = time.perf_counter() - start
+            total += seconds
+            print(f"{name:9s} {module:15s} {count:6d} estimates {seconds:7.2f} s")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{name:9s} {readings} readings, 2,000 draws: {total:.2f} s, peak memory {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(STUDIES))

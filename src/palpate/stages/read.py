@@ -5,6 +5,7 @@ from __future__ import annotations
 from palpate.nouns import Outcome, Reading, Status
 from palpate.parts import ReadingMethod, ReadText, Rubric
 from palpate.registry import part
+from palpate.store import keys
 from palpate.store.ledger import Ledger, Unread
 from palpate.study import Study
 
@@ -15,10 +16,16 @@ def read(study: Study, ledger: Ledger) -> int:
     """Read every response to the study's tasks that its reading method has not read. Returns how many were read now."""
     method: ReadingMethod = part("readings", study.reading)
     rubrics = {task.name: task.rubric for task in study.tasks}
+    # An answer is shared by all who ask the same; first asked under another task's name, it is known by its question.
+    by_question = {keys.prompt_digest(p): task.rubric for task in study.tasks for p in task.prompts}
     count = after = 0
     while batch := ledger.unread(method.by, after, BATCH):
         after = batch[-1].row
-        readings = [(u.row, _reading(u, method, rubrics[u.task])) for u in batch if u.task in rubrics]
+        readings = []
+        for unread in batch:
+            rubric = rubrics.get(unread.task) or by_question.get(keys.prompt_digest(unread.prompt))
+            if rubric is not None:
+                readings.append((unread.row, _reading(unread, method, rubric)))
         ledger.append_readings(readings)
         count += len(readings)
     return count

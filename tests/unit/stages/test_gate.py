@@ -1,0 +1,121 @@
+"""The gate: bounds against estimates; what cannot be evaluated does not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from palpate.nouns import Condition, Estimate, Held
+from palpate.results import Verdict
+from palpate.stages.gate import exit_code, gate
+from palpate.study import parse_condition
+
+PASS, FAIL, NOT = Held.PASS, Held.FAIL, Held.NOT_EVALUABLE
+
+
+def estimate(value: float | None = 0.8, by: Mapping[str, str] | None = None, **more: object) -> Estimate:
+    bounds = (None, None) if value is None else (value - 0.1, value + 0.1)
+    fields: dict[str, object] = {"n_cases": 10, "n_clusters": 5, "reason": None if value is not None else "one class only", **more}
+    return Estimate("ba_all", by or {"model": "m", "task": "t"}, value, *bounds, 0.95, "test", **fields)  # type: ignore[arg-type]
+
+
+def held(text: str, *estimates: Estimate) -> list[Held]:
+    return [r.held for r in gate([parse_condition(text)], estimates)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ba_all >= 0.8", PASS),
+        ("ba_all > 0.8", FAIL),
+        ("ba_all <= 0.8", PASS),
+        ("ba_all < 0.8", FAIL),
+        ("ba_all == 0.8", PASS),
+        ("ba_all != 0.8", FAIL),
+        ("ba_all.low >= 0.7", PASS),
+        ("ba_all.low >= 0.71", FAIL),  # the bound counts, not the value
+        ("ba_all.high <= 0.9", PASS),
+        ("ba_all.high <= 0.89", FAIL),
+        ("ba_all.value >= -1", PASS),
+    ],
+)
+def test_every_operator(text: str, expected: Held) -> None:
+    assert held(text, Estimate("ba_all", {}, 0.8, 0.7, 0.9, 0.95, "t", 1, 1)) == [expected]
+
+
+def test_why_names_what_was_held_against_the_bound() -> None:
+    (result,) = gate([parse_condition("ba_all.low >= 0.75")], [estimate(0.81234)])
+    assert result.why == "low is 0.7123"
+    assert result.estimate is not None
+    assert result.condition.text == "ba_all.low >= 0.75"
+
+
+def test_an_undefined_estimate_is_not_evaluable_and_says_why() -> None:
+    (result,) = gate([parse_condition("ba_all >= 0")], [estimate(None)])
+    assert (result.held, result.why) == (NOT, "one class only")
+
+
+def test_a_value_without_interval_has_no_bound_to_hold() -> None:
+    bare = Estimate("ba_all", {}, 0.8, None, None, 0.95, "t", 1, 1)
+    (result,) = gate([parse_condition("ba_all.low >= 0")], [bare])
+    assert (result.held, result.why) == (NOT, "has no low")
+
+
+def test_no_estimate_matches() -> None:
+    for given in ([], [estimate(by={"model": "other"})]):
+        (result,) = gate([parse_condition("ba_all >= 0 for model=m")], given)
+        assert (result.held, result.estimate, result.why) == (NOT, None, "no estimate matches")
+
+
+def test_where_selects() -> None:
+    given = [
+        estimate(0.9, {"model": "a", "task": "t"}),
+        estimate(0.1, {"model": "b", "task": "t"}),
+        estimate(0.9, {"model": "a", "task": "u"}),
+    ]
+    assert held("ba_all >= 0.5", *given) == [PASS, FAIL, PASS]
+    assert held("ba_all >= 0.5 for model=a", *given) == [PASS, PASS]
+    assert held("ba_all >= 0.5 for model=b, task=t", *given) == [FAIL]
+    assert held("ba_all >= 0.5 for model=b, task=u", *given) == [NOT]
+    assert held("ba_all >= 0.5 for colour=red", *given) == [NOT]
+
+
+@pytest.mark.parametrize("finer", ["prompt", "class"])
+def test_finer_estimates_are_meant_only_where_named(finer: str) -> None:
+    given = [estimate(0.9, {"model": "m"}), estimate(0.1, {"model": "m", finer: "x"})]
+    assert held("ba_all >= 0.5", *given) == [PASS]
+    assert held("ba_all >= 0.5 for model=m", *given) == [PASS]
+    assert held(f"ba_all >= 0.5 for {finer}=x", *given) == [FAIL]
+
+
+def test_verdict_words() -> None:
+    told = estimate(0.1, verdict="helped")
+    assert held("ba_all.verdict == 'helped'", told) == [PASS]
+    assert held('ba_all.verdict != "helped"', told) == [FAIL]
+    assert held('ba_all.verdict == "hurt"', told) == [FAIL]
+    assert held("ba_all.verdict == 'helped'", estimate(0.1)) == [NOT]
+
+
+def test_other_measures_are_not_touched() -> None:
+    other = Condition("x >= 0", "x", "value", ">=", 0.0)
+    assert [r.held for r in gate([other], [estimate()])] == [NOT]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "code"),
+    [
+        (["ba_all >= 0.5"], [0.8], 0),
+        (["ba_all >= 0.9"], [0.8], 1),
+        (["ba_all >= 0.5"], [None], 2),
+        (["ba_all >= 0.5"], [0.8, None], 2),  # not evaluable does not pass
+        (["ba_all >= 0.85"], [0.8, None], 1),  # and a failure is a failure
+        (["ba_all >= 0.5", "ba_all <= 0.5"], [0.8], 1),
+        ([], [0.8], 2),  # nothing was demanded, so nothing was shown
+    ],
+)
+def test_exit_codes(text: list[str], given: list[float | None], code: int) -> None:
+    results = gate([parse_condition(t) for t in text], [estimate(v) for v in given])
+    assert Verdict(tuple(results)).exit_code == code
+    if text:
+        assert exit_code(results) == code

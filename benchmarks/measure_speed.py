@@ -28,7 +28,9 @@ MEASURES = {
 def panels(models: int, tasks: int, cases: int, cells: Sequence[int], per_group: int = 2) -> list[Panel]:
     """Panels of models that are right in about 70 % and refuse in 5 %; ``cells``: prompts of each intent cell."""
     prompts = tuple(
-        Prompt(f"{c}.{k}", f"{c}.{k}?", Form.YES_NO, Polarity.POSITIVE, f"cell{c}") for c, count in enumerate(cells) for k in range(count)
+        Prompt(f"{c}.{k}", f"{c}.{k}?", Form.YES_NO, Polarity.POSITIVE, f"cell{c}")
+        for c, count in enumerate(cells)
+        for k in range(count)
     )
     found = []
     for task in range(tasks):

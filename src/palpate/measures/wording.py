@@ -125,8 +125,9 @@ def _spread_estimates(spread: _Spread, cell: Cell, batch: Made, settings: Measur
 
 def _of_null(batch: Made, name: str, drawn: Array, settings: MeasureSettings) -> Estimate:
     tail = (1 - settings.level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return batch.estimate(name, 0, float(drawn.mean()), (float(low), float(high)), f"{METHOD_NULL}, {settings.draws} times")
+    low, high = map(float, np.quantile(drawn, [tail, 1 - tail]))
+    mean = min(max(float(drawn.mean()), low), high)  # draws that are all alike differ from their mean by rounding
+    return batch.estimate(name, 0, mean, (low, high), f"{METHOD_NULL}, {settings.draws} times")
 
 
 def _word(estimate: Estimate) -> str | None:

@@ -165,19 +165,24 @@ def combined_interval(
 ) -> Interval:
     """Interval of scales[0]·first + scales[1]·second, both in [0, 1]: (½, ½) for balanced accuracy, (1, −1) for a difference.
 
-    ``clusters``: how many clusters each of the two rests on. The p-value's error and Welch's degrees of freedom come with it.
+    ``clusters``: how many clusters each of the two rests on. Both parts use Student's t with the degrees of freedom of the whole
+    (Welch–Satterthwaite). ``error`` is the standard error that the parts' half widths imply.
     """
-    a, b = (proportion_interval(r, c, level) for r, c in zip((first, second), clusters, strict=True))
+    sizes = [effective_size(r, c) for r, c in zip((first, second), clusters, strict=True)]
+    # Wilson's own variance, which is above 0 even where every answer is right.
+    spread = [s**2 * (r.value * (1 - r.value) + 1 / n) / n for r, n, s in zip((first, second), sizes, scales, strict=True)]
+    least = [np.maximum(np.asarray(c, np.float64) - 1, 1.0) for c in clusters]
+    freedom = (spread[0] + spread[1]) ** 2 / (spread[0] ** 2 / least[0] + spread[1] ** 2 / least[1])
+    quantile = t_quantile(level, freedom)
     rho = correlation(first, second)
-    value = scales[0] * first.value + scales[1] * second.value
-    low, high = square_and_add(value, ((first.value, a), (second.value, b)), scales, rho)
-    halves = [(i.high - i.low) / (2 * t_quantile(level, i.freedom)) for i in (a, b)]
-    parts = [np.maximum(half, 1e-12) * abs(scale) for half, scale in zip(halves, scales, strict=True)]
+    parts: list[tuple[Array, Interval]] = []
+    for replicates, size in zip((first, second), sizes, strict=True):
+        low, high = wilson_bounds(replicates.value, size, quantile)
+        parts.append((replicates.value, Interval(low, high, np.maximum((high - low) / (2 * quantile), 1e-12), freedom)))
+    low, high = square_and_add(scales[0] * first.value + scales[1] * second.value, (parts[0], parts[1]), scales, rho)
+    errors = [part.error * abs(scale) for (_, part), scale in zip(parts, scales, strict=True)]
     sign = np.sign(scales[0] * scales[1])
-    error = np.sqrt(np.maximum(parts[0] ** 2 + parts[1] ** 2 + 2 * sign * rho * parts[0] * parts[1], 1e-24))
-    freedom = (parts[0] ** 2 + parts[1] ** 2) ** 2 / (
-        parts[0] ** 4 / np.maximum(a.freedom, 1) + parts[1] ** 4 / np.maximum(b.freedom, 1)
-    )
+    error = np.sqrt(np.maximum(errors[0] ** 2 + errors[1] ** 2 + 2 * sign * rho * errors[0] * errors[1], 1e-24))
     return Interval(low, high, error, freedom)
 
 

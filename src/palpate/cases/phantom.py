@@ -26,6 +26,7 @@ GENERATOR_VERSION = f"1.{STREAM_VERSION}"
 """Part of every phantom's digest: bump it whenever a pixel may change."""
 
 PER_CLASS = 100
+WINDOW = 1_000_000  # images between the starts of two samples
 RENDERERS = {"brain_mri": "brain", "chest_xray": "chest", "skin_lesion": "skin", "breast_histology": "histology"}
 
 
@@ -118,7 +119,7 @@ class PhantomSource:
         """Draw the cases; ``labels`` is not used: they are planted. Raises SourceError or UnknownName for bad options."""
         settings = _settings(options)
         per_class = PER_CLASS if sample.per_class is None else sample.per_class
-        first = 4 * ((per_class + 1) // 2) * sample.seed  # another seed of the study: other patients, never the same
+        first = WINDOW * (sample.seed % 1000)  # another seed of the study draws other patients; more per class keeps the fewer
         cases: list[Case] = []
         taken = [0, 0]
         index = first

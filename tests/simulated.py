@@ -81,11 +81,15 @@ def accuracy_coverage(
     return tallies
 
 
-def pair(planted: Planted, difference: float, agreement: float, seed: int) -> list[Panel]:
-    """Base and tuned model on the same cases; ``agreement``: share of the cases' latent difficulty the two have in common."""
+def pair(planted: Planted, difference: float, agreement: float, seed: int, *, wording: float = 0.0) -> list[Panel]:
+    """Base and tuned model on the same cases: of their own mind (``agreement`` 0) or alike in every answer (1).
+
+    ``wording``: standard deviation over prompts of the difference itself, new in every study.
+    """
     rng = np.random.default_rng([seed, 77])
     label, cluster = planted.cases(rng)
-    tuned = replace(planted, accuracy=planted.accuracy + difference)
+    shift = rng.normal(0, wording, planted.prompts) if wording else ()
+    tuned = replace(planted, accuracy=planted.accuracy + difference, shift=tuple(shift))
     seeds = [[seed, 1], [seed, 1] if agreement == 1 else [seed, 2]]
     panels = []
     for model, plan, one in zip(("base", "tuned"), (planted, tuned), seeds, strict=True):
@@ -95,12 +99,12 @@ def pair(planted: Planted, difference: float, agreement: float, seed: int) -> li
 
 
 def tuning_tally(
-    planted: Planted, difference: float, studies: int, draws: int = 500, name: str = "delta_ba_all", agreement: float = 0.0
+    planted: Planted, difference: float, studies: int, draws: int = 500, name: str = "delta_ba_all", wording: float = 0.0
 ) -> Tally:
     """Coverage and verdicts of the paired difference."""
     tally = Tally()
     for s in range(studies):
-        found = Tuning().measure(pair(planted, difference, agreement, s), study_settings(s, draws))
+        found = Tuning().measure(pair(planted, difference, 0.0, s, wording=wording), study_settings(s, draws))
         tally.add(of_cell(found, name), difference)
     return tally
 

@@ -7,7 +7,7 @@ import pytest
 
 from palpate.stats.resampling import cluster_sums, draw_clusters, replicate
 from planted import Planted
-from simulated import accuracy_coverage, pair, tuning_tally
+from simulated import Tally, accuracy_coverage, of_cell, pair, study_settings, tuning_tally
 
 STUDIES = 1000
 """Monte Carlo error of a coverage of 95 %: 0.7 points."""
@@ -46,8 +46,7 @@ def truths(planted: Planted) -> dict[str, float]:
 def test_the_interval_of_accuracy_holds_its_level(name):
     for measure, tally in accuracy_coverage(DESIGNS[name], truths(DESIGNS[name]), STUDIES).items():
         print(f"{name} | {measure} | {tally}")
-        # f1_all, accuracy and sensitivity of few cases are coarse statistics: a point more is allowed them above.
-        assert 0.93 <= tally.coverage <= (0.97 if measure == "ba_all" else 0.985), measure
+        assert 0.93 <= tally.coverage <= 0.97, measure
 
 
 @pytest.mark.slow
@@ -63,7 +62,8 @@ def test_the_interval_of_refusals_holds_its_level(rates):
     }
     for measure, tally in accuracy_coverage(planted, true, STUDIES).items():
         print(f"refusing {rates} | {measure} | {tally}")
-        assert 0.93 <= tally.coverage <= 0.985, measure
+        # A class that never refuses has a one-sided interval, and the difference can then only be covered too often.
+        assert 0.93 <= tally.coverage <= (0.97 if rates[0] else 0.985), measure
 
 
 TUNED = {
@@ -87,6 +87,18 @@ def test_the_interval_of_a_difference_holds_its_level_and_no_effect_is_rarely_ca
     assert 0.93 <= tally.coverage <= 0.97
     if difference == 0.0:
         assert wrong <= 0.055 + 2 * (0.05 * 0.95 / tally.studies) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_for_other_wordings_only_the_pigeonhole_interval_holds():
+    """The difference itself varies over prompts (σ .08) around 0: true of other wordings, not of these twelve."""
+    planted = Planted(100, 3, 12, 0.7, within_case=0.4, within_cluster=0.3)
+    sample = tuning_tally(planted, 0.0, STUDIES, name="delta_ba_all_over_wordings", wording=0.08)
+    fixed = tuning_tally(planted, 0.0, STUDIES, wording=0.08)
+    print(f"difference varies over prompts | pigeonhole {sample} | prompts fixed {fixed}")
+    assert 0.93 <= sample.coverage <= 0.99
+    assert fixed.coverage < sample.coverage - 0.02
 
 
 @pytest.mark.slow
@@ -126,3 +138,28 @@ def test_percentile_and_bca_do_not_hold_their_level_near_one():
             held[k] += np.ravel(low)[0] <= 0.95 <= np.ravel(high)[0]
     print(f"35 patients x 3, one prompt, .95 | percentile {held[0] / STUDIES:.3f} | BCa {held[1] / STUDIES:.3f}")
     assert held[0] / STUDIES < 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("signal", "label_by_cluster"), [(1.0, False), (2.5, False), (1.0, True)])
+def test_the_interval_of_the_auroc_holds_its_level(signal, label_by_cluster):
+    """Margins N(±d'/2, 1) with a part common to the patient: the AUROC is Φ(d'/√2)."""
+    from dataclasses import replace
+
+    from scipy.stats import norm
+
+    from palpate.measures.discrimination import Discrimination
+
+    planted = Planted(60, 3, 1, 0.7, uneven=True, label_by_cluster=label_by_cluster)
+    tally = Tally()
+    for s in range(STUDIES):
+        one = planted.panel(s)
+        rng = np.random.default_rng([s, 3])
+        patient = rng.standard_normal(60)[one.cluster] * 0.4**0.5
+        margin = signal * one.label + patient + rng.standard_normal(one.label.size) * 0.6**0.5
+        one = replace(one, margin=margin[:, None, None], mass=np.ones(one.outcome.shape))
+        found = Discrimination().measure([one], study_settings(s, 500))
+        tally.add(of_cell(found, "auroc"), float(norm.cdf(signal / 2**0.5)))
+    print(f"AUROC, d' = {signal}, label by patient {label_by_cluster} | {tally}")
+    assert 0.93 <= tally.coverage <= 0.975

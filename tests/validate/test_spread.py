@@ -93,7 +93,7 @@ def test_the_intervals_of_sigma_compared():
     from palpate.stats.resampling import draw_clusters, draw_prompts, replicate
     from palpate.stats.variance import jackknife_spread, pigeonhole_spread, prompt_spread
 
-    held, studies, sigma = np.zeros(3), 600, 0.046
+    held, width, studies, sigma = np.zeros(3), np.zeros(3), 600, 0.046
     for s in range(studies):
         rng = np.random.default_rng([s, 9])
         one = Planted(100, 1, 12, 0.7, within_case=0.5, shift=tuple(rng.normal(0, sigma, 12))).panel(s)
@@ -107,7 +107,10 @@ def test_the_intervals_of_sigma_compared():
             pigeonhole_spread(rates, draw_prompts(12, 400, rng), 100, 0.95),
         )
         held += [low <= sigma <= high for low, high in bounds]
-    held /= studies
-    print(f"interval of σ = {sigma}, n=100 | Tukey–Williams {held[0]:.3f} | jackknife {held[1]:.3f} | pigeonhole {held[2]:.3f}")
-    assert held[0] == max(held)
+        width += [high - low for low, high in bounds]
+    held, width = held / studies, width / studies
+    for name, share, size in zip(("Tukey–Williams", "jackknife over prompts", "pigeonhole"), held, width, strict=True):
+        print(f"interval of σ = {sigma}, n=100 | {name} | coverage {share:.3f}, mean width {size:.3f}")
     assert 0.93 <= held[0] <= 0.98
+    assert held[1] < 0.92  # twelve prompts are too few for it
+    assert held[2] > 0.98  # holds, by being too wide

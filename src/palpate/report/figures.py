@@ -1,306 +1,398 @@
-"""Charts from estimates alone. Each returns a plotly Figure, or None where there is nothing to show; no HTML here.
+"""Charts from estimates alone: each returns a plotly Figure, or None where there is nothing to draw. No HTML here.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; models differ in marker shape too.
+Rows are grouped under headings and named on the axis, so the charts read the same on a phone as on a wide screen and need no
+colour to be understood. Colours are Okabe and Ito's (2008), told apart by colour-blind readers; shapes differ too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
-from palpate.nouns import Estimate
+from palpate.nouns import Estimate, Form
+from palpate.report import words
+from palpate.report.findings import findings, tally
 from palpate.report.view import ReportView, TaskCard
-from palpate.report.words import cells, one, points, score, select
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "pentagon", "hexagon")
-GREY = "#8a8f98"
-EQUIVALENCE = 0.05  # the zone within which a difference counts as none (METHODS D2: ±5 points)
-MARGINS = {"l": 12, "r": 16, "t": 12, "b": 12}
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+GREY, BAND, GRID = "#7d8590", "rgba(125,133,144,.38)", "rgba(125,133,144,.25)"
+SHADES = ((0.0, "rgba(0,114,178,0)"), (1.0, "rgba(0,114,178,.6)"))  # see-through, so that text stays legible on light and dark
+EQUIVALENCE = 5.0  # points within which a difference counts as none (METHODS D2)
+FORM_MARKS = {Form.YES_NO: (BLUE, "circle"), Form.AB: (ORANGE, "diamond"), Form.BA: (GREEN, "square")}
+ROW, CELL = 26, 24  # pixels of a row of a dot plot, of a heat map
+HOVER = "%{customdata}<extra></extra>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a dot plot: where it is, its name, and whose it is."""
+
+    y: float
+    name: str
+    group: str
+    key: str
+
+
+class _Rows:
+    """Rows under headings, from the top."""
+
+    def __init__(
+        self, groups: Iterable[tuple[str, Sequence[str]]], *, names: dict[str, str] | None = None, headed: bool = True
+    ) -> None:
+        self.rows: list[_Row] = []
+        self.headings: list[tuple[float, str]] = []
+        at = 0.0
+        for group, keys in groups:
+            if headed:
+                self.headings.append((at + 0.15, (names or {}).get(group, group)))
+                at += 1
+            for key in keys:
+                self.rows.append(_Row(at, key, group, key))
+                at += 1
+        self.length = at
+
+    def lay(self, figure: Figure, title: str, x: str, height: int = 112) -> Figure:
+        """Names on the axis, headings over their rows, the height that fits."""
+        for y, text in self.headings:
+            figure.add_annotation(
+                x=0, xref="paper", xanchor="left", y=y, text=f"<b>{_safe(text)}</b>", showarrow=False, font={"size": 13}, xshift=2
+            )
+        figure.update_yaxes(
+            tickvals=[r.y for r in self.rows],
+            ticktext=[_safe(r.name) for r in self.rows],
+            range=[self.length - 0.4, -0.6],
+            fixedrange=True,
+            title=None,
+            showgrid=False,
+        )
+        figure.update_xaxes(title=x)
+        return _styled(figure, title, round(height + ROW * self.length))
 
 
 def accuracy(view: ReportView) -> Figure | None:
-    """Balanced accuracy of every model on every task's main question, with intervals, the chance line and the best possible."""
+    """Balanced accuracy of every model on every task's main question: intervals, the chance line, the best possible."""
     import plotly.graph_objects as go
 
-    rows = [t for t in view.tasks if cells(view, t.name)]
-    if not rows:
+    estimates = words.unperturbed(view.estimates)
+    rows, whole = _by_task(view, estimates, "ba_all")
+    if not whole:
         return None
+    answered = _by_task(view, estimates, "ba_answered")[1]
+    apart = [(r, e) for r, e in answered for s, f in whole if s.y == r.y and abs((e.value or 0.0) - (f.value or 0.0)) >= 0.005]
     figure = go.Figure()
-    for m, model in enumerate(view.models):
-        found = [
-            (i, one(view.estimates, "ba_all", model=model.name, task=t.name, cell=cells(view, t.name)[0]))
-            for i, t in enumerate(rows)
-        ]
-        drawn = [(i, e) for i, e in found if e is not None and e.value is not None]
-        figure.add_trace(
-            go.Scatter(
-                x=[i + _offset(m, len(view.models)) for i, _ in drawn],
-                y=[e.value for _, e in drawn],
-                error_y=_bars([e for _, e in drawn]),
-                name=_safe(model.name),
-                customdata=[f"{_safe(rows[i].title)}: {_told(e)}" for i, e in drawn],
-                hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
-                mode="markers",
-                marker=_marker(m),
-            )
-        )
-    for i, task in enumerate(rows):
-        if task.best_accuracy is not None:
-            figure.add_shape(
-                type="line",
-                x0=i - 0.42,
-                x1=i + 0.42,
-                y0=task.best_accuracy,
-                y1=task.best_accuracy,
-                line={"color": GREY, "width": 2},
-            )
-            figure.add_annotation(
-                x=i, y=task.best_accuracy, text=f"best possible {task.best_accuracy:.3g}", showarrow=False, yshift=9, font_size=11
-            )
-    figure.add_hline(y=0.5, line_dash="dash", line_color=GREY)
-    figure.add_annotation(x=1, xref="paper", y=0.5, text="chance", showarrow=False, yshift=8, xanchor="right", font_size=11)
-    figure.update_xaxes(
-        tickvals=list(range(len(rows))), ticktext=[_wrapped(t.title) for t in rows], range=[-0.55, len(rows) - 0.45]
-    )
-    figure.update_yaxes(title="balanced accuracy (unanswered counted wrong)", range=[0, 1.06], dtick=0.1)
-    return _styled(figure, 430)
-
-
-def wordings(view: ReportView, task: TaskCard) -> Figure | None:
-    """Each wording's balanced accuracy, one row a model; the grey band: where they would fall if wording made no difference."""
-    import plotly.graph_objects as go
-
-    names = cells(view, task.name)
-    if not names:
-        return None
-    figure = go.Figure()
-    texts = {p.name: p.text.replace("\n", " / ") for p in view.prompts[task.name]}
-    for m, model in enumerate(view.models):
-        by = {"model": model.name, "task": task.name, "cell": names[0]}
-        each = [e for e in select(view.estimates, "ba_all", keys=("model", "task", "cell", "prompt"), **by) if e.value is not None]
-        mean, null = one(view.estimates, "ba_all", **by), one(view.estimates, "prompt_range_null", **by)
-        if not each or mean is None or mean.value is None:
-            continue
-        if null is not None and null.high is not None:
-            band = [mean.value - null.high / 2, mean.value + null.high / 2]
-            figure.add_trace(
-                go.Scatter(
-                    x=band,
-                    y=[m, m],
-                    mode="lines",
-                    line={"color": "rgba(138,143,152,.35)", "width": 18},
-                    name="if wording made no difference (95 %)",
-                    showlegend=m == 0,
-                    legendgroup="null",
-                    hovertemplate=f"95 % of ranges under no wording effect: {points(null.high)} points<extra></extra>",
-                )
-            )
-        figure.add_trace(
-            go.Scatter(
-                x=[e.value for e in each],
-                y=[m] * len(each),
-                mode="markers",
-                name=_safe(model.name),
-                showlegend=False,
-                customdata=[f"{_safe(e.by['prompt'])}: {_told(e)}<br>“{_safe(texts.get(e.by['prompt'], ''))}”" for e in each],
-                hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
-                marker={**_marker(m), "opacity": 0.85, "line": {"width": 1, "color": "#fff"}},
-            )
-        )
-    figure.add_vline(x=0.5, line_dash="dash", line_color=GREY)
-    drawn = [v for trace in figure.data for v in trace.x]
-    span = [min([0.45, *(v - 0.03 for v in drawn)]), max([0.55, *(v + 0.03 for v in drawn)])]
-    figure.update_xaxes(title="balanced accuracy of one wording (dashed: chance)", range=span, dtick=0.1)
-    figure.update_yaxes(
-        tickvals=list(range(len(view.models))), ticktext=[_safe(m.name) for m in view.models], range=[len(view.models) - 0.4, -0.6]
-    )
-    return _styled(figure, 110 + 46 * len(view.models))
+    figure.add_trace(_line([0.5, 0.5], [-0.6, rows.length - 0.4], "chance (0.50)", "dash", GREY))
+    best: tuple[list[float | None], list[float | None]] = ([], [])
+    for task in view.tasks:
+        mine = [r.y for r in rows.rows if r.group == task.name]
+        if mine and task.best_accuracy is not None:
+            best[0].extend((task.best_accuracy, task.best_accuracy, None))
+            best[1].extend((mine[0] - 0.45, mine[-1] + 0.45, None))
+    if best[0]:
+        figure.add_trace(_line(*best, "best possible", "solid", GREEN))
+    figure.add_trace(_dots(whole, "all questions", BLUE, "circle", told=_told))
+    if apart:
+        figure.add_trace(_dots(apart, "answered ones only", ORANGE, "diamond-open", shift=0.24, told=_told))
+    lowest = min(e.low if e.low is not None else e.value or 0.0 for _, e in [*whole, *apart])
+    figure.update_xaxes(range=[max(-0.02, min(0.38, lowest - 0.03)), 1.02], dtick=0.1)
+    return rows.lay(figure, _title("Better than chance?", view, 1), "balanced accuracy (0 to 1)")
 
 
 def spreads(view: ReportView) -> Figure | None:
-    """Prompt spread after noise correction with its interval, beside the uncorrected spread and its null, per model and task."""
+    """The spread that wording makes, with its interval, beside the plain spread and the band that sampling alone gives."""
     import plotly.graph_objects as go
 
-    rows: list[tuple[str, Estimate, Estimate | None, Estimate | None]] = []
-    for task in view.tasks:
-        for model in view.models:
-            for cell in cells(view, task.name)[:1]:
-                by = {"model": model.name, "task": task.name, "cell": cell}
-                spread = one(view.estimates, "prompt_spread", **by)
-                if spread is not None and spread.value is not None:
-                    label = f"{_safe(task.condition)} · {_safe(model.name)}"
-                    rows.append(
-                        (
-                            label,
-                            spread,
-                            one(view.estimates, "prompt_spread_naive", **by),
-                            one(view.estimates, "prompt_spread_null", **by),
-                        )
-                    )
-    if not rows:
+    estimates = words.unperturbed(view.estimates)
+    rows, corrected = _by_task(view, estimates, "prompt_spread")
+    if not corrected:
         return None
-    at = list(range(len(rows)))
+    naive = [(r, e) for r, e in _by_task(view, estimates, "prompt_spread_naive")[1] if any(s.y == r.y for s, _ in corrected)]
+    null = [(r, e) for r, e in _by_task(view, estimates, "prompt_spread_null")[1] if any(s.y == r.y for s, _ in corrected)]
     figure = go.Figure()
-    for i, (_, _, _, null) in enumerate(rows):
-        if null is not None and null.low is not None and null.high is not None:
-            figure.add_shape(
-                type="rect",
-                x0=100 * null.low,
-                x1=100 * null.high,
-                y0=i - 0.3,
-                y1=i + 0.3,
-                fillcolor=GREY,
-                opacity=0.3,
-                line_width=0,
-            )
-    naive = [(i, n.value) for i, (_, _, n, _) in enumerate(rows) if n is not None and n.value is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=[100 * v for _, v in naive],
-            y=[i for i, _ in naive],
-            mode="markers",
-            name="uncorrected",
-            marker={"symbol": "line-ns-open", "size": 13, "color": GREY, "line": {"width": 2}},
-            hovertemplate="uncorrected %{x:.1f} points<extra></extra>",
-        )
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=[100 * (e.value or 0.0) for _, e, _, _ in rows],
-            y=at,
-            error_x=_bars([e for _, e, _, _ in rows], 100),
-            mode="markers",
-            name="noise removed, with interval",
-            marker={"symbol": "circle", "size": 9, "color": COLOURS[0]},
-            customdata=[e.verdict or "" for _, e, _, _ in rows],
-            hovertemplate="%{x:.1f} points: %{customdata}<extra></extra>",
-        )
-    )
-    figure.update_xaxes(
-        title="spread over wordings, points of balanced accuracy (grey: what no wording effect gives)", rangemode="tozero"
-    )
-    figure.update_yaxes(tickvals=at, ticktext=[label for label, *_ in rows], range=[len(rows) - 0.4, -0.6])
-    return _styled(figure, 130 + 24 * len(rows))
+    figure.add_trace(_bands(null, "sampling alone would give (95 %)", 100, [(e.low, e.high) for _, e in null]))
+    figure.add_trace(_dots(naive, "seen", PURPLE, "line-ns-open", scale=100, told=_points_told, size=14, line=3))
+    figure.add_trace(_dots(corrected, "made by the wording", BLUE, "circle", scale=100, told=_points_told))
+    top = max([100 * (e.high or e.value or 0.0) for _, e in [*corrected, *null, *naive]] + [5.0])
+    figure.update_xaxes(range=[-0.02 * top, 1.04 * top])
+    return rows.lay(figure, _title("Depends on the wording?", view, 2), "spread over wordings, points (sd)")
+
+
+def wordings(view: ReportView, task: TaskCard) -> Figure | None:
+    """Each wording's balanced accuracy: a row a model, a group an intent cell; the band is where no effect would scatter them."""
+    import plotly.graph_objects as go
+
+    estimates = [e for e in words.unperturbed(view.estimates) if e.by.get("task") == task.name]
+    each = {
+        (c, m.name): [
+            e
+            for e in words.select(estimates, "ba_all", keys=("model", "task", "cell", "prompt"), model=m.name, cell=c)
+            if e.value is not None
+        ]
+        for c in words.cells(view, task.name)
+        for m in view.models
+    }
+    names = list(dict.fromkeys(c for (c, _), found in each.items() if found))
+    if not names:
+        return None
+    rows = _Rows([(c, [m.name for m in view.models if each[c, m.name]]) for c in names], names={c: f"question: {c}" for c in names})
+    figure = go.Figure()
+    bands = []
+    for row in rows.rows:
+        by = {"model": row.key, "task": task.name, "cell": row.group}
+        mean, null = words.one(estimates, "ba_all", **by), words.one(estimates, "prompt_range_null", **by)
+        if mean is not None and mean.value is not None and null is not None and null.high is not None:
+            bands.append((row, null, (mean.value - null.high / 2, mean.value + null.high / 2)))
+    figure.add_trace(_bands([(r, e) for r, e, _ in bands], "widest if wording made no difference", 1, [b for *_, b in bands]))
+    figure.add_trace(_line([0.5, 0.5], [-0.6, rows.length - 0.4], "chance (0.50)", "dash", GREY))
+    prompts = {p.name: p for p in view.prompts[task.name]}
+    for form, (colour, symbol) in FORM_MARKS.items():
+        drawn = [
+            (r, e)
+            for r in rows.rows
+            for e in each[r.group, r.key]
+            if e.by["prompt"] in prompts and prompts[e.by["prompt"]].form is form
+        ]
+        if drawn:
+            texts = [_asked(e, prompts[e.by["prompt"]].text) for _, e in drawn]
+            figure.add_trace(_dots(drawn, words.FORMS[form], colour, symbol, bars=False, texts=texts, size=9))
+    values = [e.value or 0.0 for found in each.values() for e in found]
+    figure.update_xaxes(range=[max(-0.02, min(0.38, min(values) - 0.05)), 1.02], dtick=0.1)
+    title = f"{words.titles(view)[task.name]}: each dot is one wording"
+    return rows.lay(figure, title, "balanced accuracy of one wording", height=132)
 
 
 def refusals(view: ReportView) -> Figure | None:
-    """How often each wording got no definite answer: one row a model and task, one column a wording."""
+    """Questions without a definite answer, where the condition is present and where it is absent."""
     import plotly.graph_objects as go
 
-    columns = list(dict.fromkeys(p.name for t in view.tasks for p in view.prompts[t.name] if p.form.closed))
-    labels, values = [], []
-    for task in view.tasks:
-        for model in view.models:
-            found = {
-                e.by["prompt"]: e.value
-                for e in select(
-                    view.estimates, "no_answer_rate", keys=("model", "task", "cell", "prompt"), model=model.name, task=task.name
-                )
-            }
-            if any(v is not None for v in found.values()):
-                labels.append(f"{_safe(task.condition)} · {_safe(model.name)}")
-                values.append([None if found.get(c) is None else 100 * (found[c] or 0.0) for c in columns])
-    if not labels:
+    estimates = words.unperturbed(view.estimates)
+    rows, present = _by_task(view, estimates, "no_answer_rate", **{"class": "positive"})
+    absent = _by_task(view, estimates, "no_answer_rate", **{"class": "negative"})[1]
+    if not present and not absent:
         return None
+    figure = go.Figure()
+    for found, name, colour, symbol, shift in (
+        (present, "condition present", ORANGE, "diamond", -0.15),
+        (absent, "condition absent", BLUE, "circle", 0.15),
+    ):
+        figure.add_trace(_dots(found, name, colour, symbol, scale=100, shift=shift, told=_percent_told))
+    top = max([100 * (e.high if e.high is not None else e.value or 0.0) for _, e in [*present, *absent]] + [5.0])
+    figure.update_xaxes(range=[-0.02 * top, min(102.0, 1.05 * top)])
+    return rows.lay(figure, _title("Refuses?", view, 3), "no definite answer, % of questions")
+
+
+def silences(view: ReportView, task: TaskCard) -> Figure | None:
+    """How often each wording got no definite answer: a row a wording, a column a model. None where every one always did."""
+    import plotly.graph_objects as go
+
+    estimates = [e for e in words.unperturbed(view.estimates) if e.by.get("task") == task.name]
+    names = [p.name for p in view.prompts.get(task.name, ()) if p.form.closed]
+    keys = ("model", "task", "cell", "prompt")
+    rates = {(e.by["prompt"], e.by["model"]): e.value for e in words.select(estimates, "no_answer_rate", keys=keys)}
+    if not any(rates.values()):
+        return None
+    z = [[None if (rate := rates.get((p, m.name))) is None else 100 * rate for m in view.models] for p in names]
+    top = max(10.0, *(v for row in z for v in row if v is not None))
     figure = go.Figure(
         go.Heatmap(
-            z=values,
-            x=[_safe(c) for c in columns],
-            y=labels,
+            z=z,
+            x=list(range(len(view.models))),
+            y=list(range(len(names))),
+            text=[[words.NOTHING if v is None else words.percent(v / 100).replace(" %", "") for v in row] for row in z],
+            texttemplate="%{text}",
+            textfont={"size": 11},
+            customdata=[
+                [
+                    f"{_safe(m.name)}, {_safe(p)}: {words.percent(rates.get((p, m.name)))} without a definite answer"
+                    for m in view.models
+                ]
+                for p in names
+            ],
+            hovertemplate=HOVER,
             zmin=0,
-            zmax=100,
-            colorscale=[[0, "rgba(0,114,178,.06)"], [1, "rgb(0,60,110)"]],
-            colorbar={"title": {"text": "no answer, %", "side": "right"}, "thickness": 12},
-            hovertemplate="%{y}<br>%{x}: %{z:.1f} % without a definite answer<extra></extra>",
-            xgap=1,
-            ygap=1,
+            zmax=top,
+            colorscale=[list(shade) for shade in SHADES],
+            showscale=False,
+            xgap=2,
+            ygap=2,
         )
     )
-    figure.update_xaxes(title="wording", tickangle=-40)
-    figure.update_yaxes(autorange="reversed")
-    return _styled(figure, max(260, 170 + 24 * len(labels)))
+    models = [_safe(m.name).replace("-", "-<br>", 1) for m in view.models]
+    figure.update_xaxes(
+        title="model (numbers: % of questions)", tickvals=list(range(len(models))), ticktext=models, showgrid=False, fixedrange=True
+    )
+    figure.update_yaxes(
+        title="wording",
+        tickvals=list(range(len(names))),
+        ticktext=[_safe(n) for n in names],
+        autorange="reversed",
+        showgrid=False,
+        fixedrange=True,
+    )
+    title = f"{words.titles(view)[task.name]}: no definite answer, by wording"
+    return _styled(figure, title, 120 + CELL * len(names))
 
 
 def pairs(view: ReportView) -> Figure | None:
     """Tuned minus base on the same images and wordings: a forest plot with the zone that counts as no difference."""
     import plotly.graph_objects as go
 
-    titles = {t.name: t.condition for t in view.tasks}
-    rows = [
-        e
-        for e in select(view.estimates, "delta_ba_all")
-        if e.value is not None and e.by.get("cell") == (cells(view, e.by["task"]) or [""])[0]
-    ]
-    if not rows:
+    estimates = words.unperturbed(view.estimates)
+    found = {}
+    for task in view.tasks:
+        for cell in words.cells(view, task.name)[:1]:
+            mine = words.select(estimates, "delta_ba_all", task=task.name, cell=cell)
+            found[task.name] = [e for e in mine if e.value is not None]
+    if not any(found.values()):
         return None
-    figure = go.Figure(
-        go.Scatter(
-            x=[100 * (e.value or 0.0) for e in rows],
-            y=list(range(len(rows))),
-            error_x=_bars(rows, 100),
-            mode="markers",
-            marker={"size": 10, "color": COLOURS[0], "symbol": "square"},
-            customdata=[e.verdict or "" for e in rows],
-            hovertemplate="%{x:+.1f} points: %{customdata}<extra></extra>",
-            showlegend=False,
-        )
+    rows = _Rows(
+        [(t, [f"{e.by['tuned']} − {e.by['base']}" for e in mine]) for t, mine in found.items() if mine], names=words.labels(view)
     )
-    figure.add_vrect(x0=-100 * EQUIVALENCE, x1=100 * EQUIVALENCE, fillcolor=GREY, opacity=0.2, line_width=0)
-    figure.add_vline(x=0, line_color=GREY)
-    figure.update_xaxes(title="tuned minus base, points of balanced accuracy (grey: counts as equivalent)")
-    ticks = [f"{_safe(titles.get(e.by['task'], e.by['task']))} · {_safe(e.by['tuned'])}" for e in rows]
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=ticks, range=[len(rows) - 0.4, -0.6])
-    return _styled(figure, 110 + 30 * len(rows))
+    drawn = list(zip(rows.rows, [e for mine in found.values() for e in mine], strict=True))
+    rows.rows = [_Row(r.y, e.by["tuned"], r.group, r.key) for r, e in drawn]
+    wider = [
+        (r, w) for r, e in drawn for w in [words.one(estimates, "delta_ba_all_over_wordings", **e.by)] if w and w.value is not None
+    ]
+    figure = go.Figure()
+    figure.add_vrect(x0=-EQUIVALENCE, x1=EQUIVALENCE, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
+    figure.add_trace(_line([0, 0], [-0.6, rows.length - 0.4], "no difference (grey: ±5 points)", "dash", GREY))
+    figure.add_trace(_dots(drawn, "these wordings", BLUE, "square", scale=100, told=_points_told))
+    if wider:
+        figure.add_trace(_dots(wider, "any such wordings", ORANGE, "square-open", scale=100, shift=0.24, told=_points_told))
+    ends = [100 * abs(x) for _, e in [*drawn, *wider] for x in (e.low, e.high, e.value) if x is not None]
+    reach = 1.06 * max([*ends, 10.0])
+    figure.update_xaxes(range=[-reach, reach])
+    return rows.lay(figure, _title("Did tuning help?", view, 4), "tuned − base, points of balanced accuracy")
 
 
-def _offset(number: int, of: int) -> float:
-    return 0.0 if of == 1 else (number - (of - 1) / 2) * min(0.18, 0.7 / of)
+# ---------------------------------------------------------------- traces
+
+Drawn = Sequence[tuple[_Row, Estimate]]
 
 
-def _marker(number: int) -> dict[str, object]:
-    return {"color": COLOURS[number % len(COLOURS)], "symbol": MARKERS[number % len(MARKERS)], "size": 10}
+def _by_task(view: ReportView, estimates: Sequence[Estimate], measure: str, **by: str) -> tuple[_Rows, list[tuple[_Row, Estimate]]]:
+    """Rows of all models under each task with closed questions, and the measure's defined estimates on them."""
+    tasks = [t.name for t in view.tasks if words.cells(view, t.name)]
+    rows = _Rows([(t, [m.name for m in view.models]) for t in tasks], names=words.labels(view))
+    mine = [e for e in estimates if e.measure == measure]
+    found = []
+    for row in rows.rows:
+        e = words.one(mine, measure, model=row.key, task=row.group, cell=words.cells(view, row.group)[0], **by)
+        if e is not None and e.value is not None:
+            found.append((row, e))
+    return rows, found
 
 
-def _bars(estimates: Sequence[Estimate], scale: float = 1.0) -> dict[str, object]:
+def _dots(
+    drawn: Drawn,
+    name: str,
+    colour: str,
+    symbol: str,
+    *,
+    scale: float = 1.0,
+    shift: float = 0.0,
+    told: Any = None,
+    texts: Sequence[str] | None = None,
+    bars: bool = True,
+    size: int = 10,
+    line: float = 2,
+) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=[scale * (e.value or 0.0) for _, e in drawn],
+        y=[r.y + shift for r, _ in drawn],
+        error_x=_bars([e for _, e in drawn], scale) if bars else None,
+        mode="markers",
+        name=name,
+        customdata=list(texts) if texts is not None else [told(e) for _, e in drawn],
+        hovertemplate=HOVER,
+        marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": line if symbol.endswith("open") else 0}},
+    )
+
+
+def _bands(drawn: Drawn, name: str, scale: float, ends: Sequence[tuple[float | None, float | None]]) -> Any:
+    import plotly.graph_objects as go
+
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for (row, _), (low, high) in zip(drawn, ends, strict=True):
+        if low is not None and high is not None:
+            x += [scale * low, scale * high, None]
+            y += [row.y, row.y, None]
+    return go.Scatter(x=x, y=y, mode="lines", name=name, line={"color": BAND, "width": 15}, hoverinfo="skip")
+
+
+def _line(x: Sequence[float | None], y: Sequence[float | None], name: str, dash: str, colour: str) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=list(x), y=list(y), mode="lines", name=name, line={"color": colour, "width": 2, "dash": dash}, hoverinfo="skip"
+    )
+
+
+def _bars(estimates: Sequence[Estimate], scale: float) -> dict[str, object]:
     above = [scale * (e.high - e.value) if e.high is not None and e.value is not None else 0.0 for e in estimates]
     below = [scale * (e.value - e.low) if e.low is not None and e.value is not None else 0.0 for e in estimates]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 4}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.6, "width": 4}
+
+
+# ---------------------------------------------------------------- words on charts
 
 
 def _told(e: Estimate) -> str:
-    bounds = f" ({e.low:.2f}–{e.high:.2f})" if e.low is not None and e.high is not None else ""
-    return f"{score(e.value)}{bounds}" + (f", {_safe(e.verdict)}" if e.verdict else "")
+    return _hover(words.score(e.value), words.interval(e), e)
+
+
+def _points_told(e: Estimate) -> str:
+    signed = e.measure.startswith("delta")
+    return _hover(f"{words.points(e.value, signed=signed)} points", words.points_interval(e, signed=signed), e)
+
+
+def _percent_told(e: Estimate) -> str:
+    return _hover(words.percent(e.value), words.percent_interval(e), e)
+
+
+def _hover(value: str, between: str, e: Estimate) -> str:
+    bounds = f" ({between})" if between else ""
+    verdict = f", {_safe(e.verdict)}" if e.verdict else ""
+    return f"{_safe(e.by.get('model') or e.by.get('tuned') or '')}<br>{value}{bounds}{verdict}<br>{words.count(e.n_cases, 'image')}"
+
+
+def _asked(e: Estimate, text: str) -> str:
+    short = " ".join(text.split())
+    lines = wrap(short if len(short) <= 300 else short[:299] + "…", 60)
+    return f"{_told(e)}<br><b>{_safe(e.by['prompt'])}</b><br>{'<br>'.join(_safe(part) for part in lines)}"
 
 
 def _safe(text: str) -> str:
-    """Plotly reads a little HTML in its texts: what comes from outside must stay text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Plotly reads a little HTML and its own ``%{…}`` in texts: what comes from outside must stay text."""
+    return escape(words.line(text), quote=True).replace("{", "&#123;").replace("$", "&#36;")
 
 
-def _wrapped(text: str, width: int = 18) -> str:
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + len(word) + 1 > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(_safe(line) for line in lines)
+def _title(question: str, view: ReportView, number: int) -> str:
+    told = tally(findings(view), number)
+    return f"{question} {told[0].upper()}{told[1:]}" if told else question
 
 
-def _styled(figure: Figure, height: int) -> Figure:
+def _styled(figure: Figure, title: str, height: int) -> Figure:
     figure.update_layout(
+        title={"text": _safe(title), "x": 0, "xref": "paper", "automargin": True, "yref": "container", "font": {"size": 15}},
         height=height,
-        margin=MARGINS,
-        template="none",
+        margin={"l": 8, "r": 14, "t": 8, "b": 8},
+        template={},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13, "color": GREY},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        font={"family": "system-ui, sans-serif", "size": 12, "color": GREY},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left", "font": {"size": 12}},
         hoverlabel={"align": "left"},
+        hovermode="closest",
     )
-    figure.update_xaxes(automargin=True, gridcolor="rgba(138,143,152,.25)", zeroline=False, title_standoff=10)
-    figure.update_yaxes(automargin=True, gridcolor="rgba(138,143,152,.25)", zeroline=False, title_standoff=10)
+    figure.update_xaxes(automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8, ticks="")
     return figure

@@ -3,129 +3,204 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
 from palpate.report import figures, words
-from palpate.report.view import Example, ReportView
+from palpate.report.findings import Finding, Group, findings, summary
+from palpate.report.questions import MEASURED, QUESTIONS, Question
+from palpate.report.view import Example, ExampleAnswer, ReportView
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from plotly.graph_objects import Figure
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart on the page: its element's id, its title, its height in pixels."""
+
+    id: str
+    title: str
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question's section: its charts, what was found in words, the table behind, and cautions about the tasks' questions."""
+
+    question: Question
+    charts: tuple[Chart, ...]
+    found: tuple[Finding, ...]
+    rows: tuple[Estimate, ...]
+    cautions: tuple[tuple[str, str, str], ...] = ()
+
+
 def render_html(view: ReportView) -> str:
     """A whole report. The same view gives the same bytes; everything from models and files is escaped."""
-    plotly, ours = _plotly(), _text("report.js")
-    charts: dict[str, Figure] = {}
-    page = _environment().get_template("report.html.j2")
-    return page.render(
-        view=view,
-        lines=words.in_three_lines(view),
-        questions=words.QUESTIONS,
-        asked=[q for q in words.QUESTIONS if any(f.question == q for f in words.findings(view))],
-        matrix=_matrix(view),
-        findings=words.findings(view),
-        titles={t.name: t.title for t in view.tasks},
-        charts=_charts(view, charts),
-        wordings=[(task, _add(charts, f"wordings-{task.name}", figures.wordings(view, task))) for task in view.tasks],
-        examples=[(e, _picture(e)) for e in view.examples],
-        tables=_tables(view),
-        definitions=[(n, view.definitions[n]) for n in dict.fromkeys(e.measure for e in view.estimates) if n in view.definitions],
-        identities={m.name: {k: _shown(v) for k, v in {**m.identity, **m.environment}.items()} for m in view.models},
-        level=words.level(view),
-        not_examined=words.NOT_EXAMINED,
-        style=_text("report.css"),
-        data=_json({name: json.loads(chart.to_json()) for name, chart in charts.items()}),
-        plotly=plotly,
-        script=ours,
-        policy=_policy(plotly, ours),
+    found = findings(view)
+    charts: dict[str, Mapping[str, Any]] = {}
+    sections = _sections(view, found, charts)
+    library, ours = _plotly(), _text("report.js")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            view=view,
+            lines=[*words.in_three_lines(view), *filter(None, [words.left_out(view)])],
+            sections=sections,
+            examined=[s.question for s in sections if s.found],
+            missing=[s.question for s in sections if not s.found and not s.rows],
+            matrix=_matrix(view, found),
+            tables=_by_task(view, found),
+            labels=words.labels(view),
+            titles=words.titles(view),
+            examples=[_shown(e, view, first=i == 0) for i, e in enumerate(view.examples)],
+            rest=[e for e in view.estimates if e.measure not in MEASURED],
+            methods=_methods(view),
+            definitions=[(n, view.definitions.get(n, "")) for n in dict.fromkeys(e.measure for e in view.estimates)],
+            identities={m.name: _fingerprint({**m.identity, **m.environment}) for m in view.models},
+            how_to_read=words.HOW_TO_READ,
+            level=words.level(view),
+            became=words.what_became(view),
+            duration=words.duration(view.seconds),
+            style=_text("report.css"),
+            data=_json(charts),
+            library=library,
+            script=ours,
+            policy=_policy(_plotly_source(), ours),
+        )
     )
 
 
-def _charts(view: ReportView, charts: dict[str, Figure]) -> dict[str, str | None]:
-    """Chart name → its element's id, None where there is nothing to show."""
-    drawn = {
-        "accuracy": figures.accuracy(view),
-        "spreads": figures.spreads(view),
-        "refusals": figures.refusals(view),
-        "pairs": figures.pairs(view),
+def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapping[str, Any]]) -> list[Section]:
+    drawn: dict[int, list[Figure | None]] = {
+        1: [figures.accuracy(view)],
+        2: [figures.spreads(view), *(figures.wordings(view, task) for task in view.tasks)],
+        3: [figures.refusals(view), *(figures.silences(view, task) for task in view.tasks)],
+        4: [figures.pairs(view)],
     }
-    return {name: _add(charts, name, chart) for name, chart in drawn.items()}
+    titles = words.titles(view)
+    cautions = tuple((titles[task.name], cell, text) for task in view.tasks for cell, text in task.cautions.items())
+    return [
+        Section(
+            question=q,
+            charts=tuple(_add(charts, f"q{q.number}", figure) for figure in drawn.get(q.number, ()) if figure is not None),
+            found=tuple(f for f in found if f.question == q.number),
+            rows=tuple(e for name in q.measures for e in view.estimates if e.measure == name),
+            cautions=cautions if q.number == 1 else (),
+        )
+        for q in QUESTIONS
+    ]
 
 
-def _add(charts: dict[str, Figure], name: str, chart: Figure | None) -> str | None:
-    if chart is None:
-        return None
-    identity = f"chart-{len(charts)}-{''.join(c if c.isalnum() else '-' for c in name)}"
-    charts[identity] = chart
-    return identity
+def _add(charts: dict[str, Mapping[str, Any]], prefix: str, figure: Figure) -> Chart:
+    """Puts a figure among the page's charts. Its title becomes the page's, where it can wrap."""
+    plain = json.loads(figure.to_json())
+    title = figure.layout.title.text
+    del plain["layout"]["title"]
+    identity = f"chart-{prefix}-{len(charts)}"
+    charts[identity] = plain
+    return Chart(identity, title, int(figure.layout.height))
 
 
-def _matrix(view: ReportView) -> list[tuple[str, list[list[words.Finding]]]]:
-    """Model → for each question, its findings over the tasks."""
-    found = words.findings(view)
-    asked = [q for q in words.QUESTIONS if any(f.question == q for f in found)]
-    return [(m.name, [[f for f in found if f.model == m.name and f.question == q] for q in asked]) for m in view.models]
+def _matrix(view: ReportView, found: Sequence[Finding]) -> list[tuple[str, list[list[Group]]]]:
+    """Model → for each examined question, its verdicts with the tasks they hold for."""
+    numbers = sorted({f.question for f in found})
+    return [(m.name, [summary(found, view, m.name, number) for number in numbers]) for m in view.models]
 
 
-def _tables(view: ReportView) -> dict[str, list[Estimate]]:
-    """The table behind each chart."""
-    e = view.estimates
-    return {
-        "accuracy": [
-            *words.select(e, "ba_all", keys=("model", "task", "cell")),
-            *words.select(e, "ba_answered", keys=("model", "task", "cell")),
-        ],
-        "wordings": words.select(e, "ba_all", keys=("model", "task", "cell", "prompt")),
-        "spreads": [
-            x
-            for n in ("prompt_spread", "prompt_spread_naive", "prompt_spread_null", "prompt_effect_p", "flip_rate")
-            for x in words.select(e, n)
-        ],
-        "refusals": [
-            x for n in ("refusal_rate", "no_answer_rate") for x in words.select(e, n, keys=("model", "task", "cell", "class"))
-        ]
-        + words.select(e, "refusal_difference", keys=("model", "task", "cell")),
-        "pairs": [
-            x
-            for n in ("delta_ba_all", "delta_ba_all_over_wordings", "delta_ba_all_mde", "delta_coverage")
-            for x in words.select(e, n)
-        ],
-    }
+def _by_task(view: ReportView, found: Sequence[Finding]) -> list[tuple[str, list[tuple[str, list[list[Finding]]]]]]:
+    """Task → model → for each examined question, its findings."""
+    numbers = sorted({f.question for f in found})
+    index: dict[tuple[str, str, int], list[Finding]] = {}
+    for f in found:
+        index.setdefault((f.task, f.model, f.question), []).append(f)
+    return [(t.name, [(m.name, [index.get((t.name, m.name, n), []) for n in numbers]) for m in view.models]) for t in view.tasks]
+
+
+def _methods(view: ReportView) -> dict[str, int]:
+    """Method → its number in the appendix."""
+    return {method: i for i, method in enumerate(dict.fromkeys(e.method for e in view.estimates), start=1)}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample:
+    """An example laid out: wordings down, models across; and how many of each model's answers were right."""
+
+    example: Example
+    picture: str | None
+    score: tuple[tuple[str, int, int], ...]
+    models: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[ExampleAnswer | None, ...]], ...]
+    first: bool
+
+
+def _shown(example: Example, view: ReportView, *, first: bool) -> ShownExample:
+    models = tuple(m for m in (card.name for card in view.models) if any(a.model == m for a in example.answers))
+    wordings = {a.prompt: a.question for a in example.answers}
+    said = {(a.prompt, a.model): a for a in example.answers}
+    closed = {p.name for p in view.prompts.get(example.task, ()) if p.form.closed}
+    score = []
+    for m in models:
+        mine = [a for a in example.answers if a.model == m and a.prompt in closed]
+        score.append((m, sum(words.judged(a, example.label)[1] == "right" for a in mine), len(mine)))
+    rows = tuple((prompt, text, tuple(said.get((prompt, m)) for m in models)) for prompt, text in wordings.items())
+    return ShownExample(example, _picture(example), tuple(score), models, rows, first)
 
 
 def _picture(example: Example) -> str | None:
     return None if example.png is None else "data:image/png;base64," + base64.b64encode(example.png).decode("ascii")
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+def _marked(answer: ExampleAnswer) -> tuple[str, str, str]:
+    """The answer's text before, in, and after the part its reading rests on."""
+    if answer.span is None:
+        return answer.text, "", ""
+    start, end = (max(0, min(at, len(answer.text))) for at in answer.span)
+    return answer.text[:start], answer.text[start:end], answer.text[max(start, end) :]
+
+
+def _fingerprint(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(k), v if isinstance(v, str) else json.dumps(v, sort_keys=True, default=str)) for k, v in facts.items()]
+
+
+# ---------------------------------------------------------------- one safe page
 
 
 def _json(value: Any) -> str:
     """JSON that can stand inside a script element: nothing in it can end the element or open a comment."""
-    return json.dumps(value, sort_keys=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _policy(*scripts: str) -> str:
     """A content security policy under which only these very scripts run and nothing is fetched."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode('utf-8')).digest()).decode('ascii')}'" for s in scripts)
     # Plotly writes its style rules at run time, hence unsafe-inline for styles; styles cannot run code.
-    fixed = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    fixed = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     return f"{fixed}; script-src {hashes}"
 
 
 @cache
-def _plotly() -> str:
+def _plotly_source() -> str:
     from plotly.offline import get_plotlyjs
 
     text: str = get_plotlyjs()
     return text
+
+
+@cache
+def _plotly() -> str:
+    """plotly.js, compressed to two fifths: the page unpacks it, and runs it only if it is the very text the policy names."""
+    return base64.b64encode(gzip.compress(_plotly_source().encode("utf-8"), 9, mtime=0)).decode("ascii")
 
 
 def _text(name: str) -> str:
@@ -137,19 +212,21 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(
-        loader=PackageLoader("palpate.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("palpate.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: words.plain(value) if type(value) is str else value,  # markup made here is a str of another type
     )
-    found.filters.update(score=words.score, percent=words.percent, number=_number, bounds=_bounds, of=_of)
+    found.filters.update(
+        percent=words.percent,
+        possible=words.possible,
+        number=words.number,
+        bounds=words.bounds,
+        of=words.of,
+        marked=_marked,
+        signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
+    )
+    found.globals.update(judged=words.judged, count=words.count)
     return found
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _bounds(e: Estimate) -> str:
-    return f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
-
-
-def _of(e: Estimate) -> str:
-    return " · ".join(e.by.values())

@@ -2,102 +2,165 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate
 from palpate.report import words
-from palpate.report.view import ReportView
+from palpate.report.findings import Finding, findings, summary
+from palpate.report.questions import MEASURED, QUESTIONS, Question
+from palpate.report.view import Example, ReportView
+
+NUMBERS = ("estimate", "of", "value", "interval", "images", "groups", "left out", "verdict or reason")
 
 
 def render_markdown(view: ReportView) -> str:
     """A whole report. Text from models and files is escaped: it can make no markup."""
-    parts = [f"# {_inert(view.study_name)}", "", *(f"- {_inert(line)}" for line in words.in_three_lines(view)), ""]
-    parts += _findings(view)
-    parts += _numbers(view)
+    found = findings(view)
+    opening = [*words.in_three_lines(view), *filter(None, [words.left_out(view)])]
+    parts = [f"# Palpate: {_inert(view.study_name)}", "", *(f"- {_inert(text)}" for text in opening), ""]
+    parts += _in_short(view, found)
+    for question in QUESTIONS:
+        parts += _section(view, question, [f for f in found if f.question == question.number])
+    parts += _examples(view)
     parts += _errors(view)
     parts += ["## Data", "", *_data(view), "", "## Models", "", *_models(view), ""]
-    parts += ["## What the numbers are", "", *(f"- `{name}`: {_inert(text)}" for name, text in _used(view)), ""]
-    parts += ["## The study", "", "```toml", view.study_toml.replace("```", "` ` `").rstrip(), "```", ""]
-    parts += [f"Made with Palpate {view.palpate_version}, {view.created}."]
+    parts += _methods(view)
+    parts += [
+        f"Made with Palpate {_inert(view.palpate_version)}, {_inert(view.created)}; {words.duration(view.seconds)} in models."
+    ]
     return "\n".join(parts) + "\n"
 
 
-def _findings(view: ReportView) -> list[str]:
-    found = words.findings(view)
-    titles = {t.name: t.title for t in view.tasks}
+def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:
+    asked = [q for q in QUESTIONS if any(f.question == q.number for f in found)]
+    missing = [q.title for q in QUESTIONS if q not in asked]
+    rows = []
+    for model in view.models:
+        cells = []
+        for q in asked:
+            groups = summary(found, view, model.name, q.number)
+            told = ("; ".join(f"{g.symbol} {g.verdict}: {', '.join(f'{t} {n}' for t, n in g.tasks)}") for g in groups)
+            cells.append(" / ".join("".join(text) for text in told) or words.NOTHING)
+        rows.append((model.name, *cells))
+    lines = ["## In short", "", *(_table(("model", *(q.title for q in asked)), rows) if asked else ["Nothing was measured."]), ""]
+    lines += [f"{words.HOW_TO_READ}. Verdicts rest on {words.level(view)} intervals.", ""]
+    lines += [f"Not examined in this study: {' '.join(missing)}", ""] if missing else []
+    if view.conditions:
+        held = [(c.held.value, c.condition.text, words.of(c.estimate) if c.estimate else "", c.why) for c in view.conditions]
+        lines += ["### Conditions of the study", "", *_table(("held", "condition", "of", "because"), held), ""]
+    return lines
+
+
+def _section(view: ReportView, question: Question, found: Sequence[Finding]) -> list[str]:
+    rows = [e for name in question.measures for e in view.estimates if e.measure == name]
+    lines = [f"## {question.title}", ""]
+    if not found and not rows:
+        return [*lines, f"{words.NOT_EXAMINED.capitalize()}.{f' It takes {question.needs}.' if question.needs else ''}", ""]
+    titles = words.titles(view)
+    table = [(f.model, titles[f.task], f"{f.symbol} {f.verdict}", f.short, f.sentence) for f in found]
+    lines += [question.asks, "", *_table(("model", "task", "verdict", "number", "in words"), table), ""]
+    lines += [f"What this cannot say: {question.limits}", ""] if question.limits else []
+    if question.number == 1:
+        cautions = [(titles[t.name], cell, text) for t in view.tasks for cell, text in t.cautions.items()]
+        lines += [text for t, cell, words_ in cautions for text in (f"> {_inert(t)}, “{_inert(cell)}”: {_inert(words_)}", "")]
+        lines += _by_wording(view)
+    lines += [*_table(NUMBERS, (_row(e) for e in rows if "prompt" not in e.by)), ""]
+    return lines
+
+
+def _by_wording(view: ReportView) -> list[str]:
+    """Balanced accuracy of each wording: wordings down, models across."""
     lines: list[str] = []
-    for number, question in words.QUESTIONS.items():
-        mine = [f for f in found if f.question == number]
-        lines += [f"## {question}", ""]
-        if not mine:
-            lines += [f"{words.NOT_EXAMINED.capitalize()}.", ""]
-            continue
-        rows = [(f.model, titles[f.task], f"{f.symbol} {f.verdict}", f.sentence) for f in mine]
-        lines += [*_table(("model", "task", "verdict", "in words"), rows), ""]
+    keys = ("model", "task", "cell", "prompt")
+    found = {(e.by["task"], e.by["prompt"], e.by["model"]): e for e in words.select(view.estimates, "ba_all", keys=keys)}
     for task in view.tasks:
-        lines += [f"> {_inert(task.title)}, “{_inert(cell)}”: {_inert(text)}" for cell, text in task.cautions.items()]
-    return [*lines, ""]
+        prompts = [
+            p.name for p in view.prompts.get(task.name, ()) if any((task.name, p.name, m.name) in found for m in view.models)
+        ]
+        if not prompts:
+            continue
+        rows = [(p, *(_short(found.get((task.name, p, m.name))) for m in view.models)) for p in prompts]
+        head = f"Balanced accuracy of each wording, {words.titles(view)[task.name]}:"
+        lines += [_inert(head), "", *_table(("wording", *(m.name for m in view.models)), rows), ""]
+    return [*lines, "Other estimates of single wordings are in estimates.json.", ""] if lines else []
 
 
-def _numbers(view: ReportView) -> list[str]:
-    rows = [_row(e) for e in view.estimates if "prompt" not in e.by]
-    heads = ("estimate", "of", "value", "interval", "images", "groups", "left out", "verdict or reason")
-    return ["## All estimates over wordings", "", *_table(heads, rows), ""]
+def _short(e: Estimate | None) -> str:
+    if e is None or e.value is None:
+        return f"{words.NOT_MEASURED}: {e.reason}" if e is not None and e.reason else words.NOTHING
+    between = words.bounds(e)
+    return words.number(e.value) + (f" ({between})" if between else "")
 
 
 def _row(e: Estimate) -> tuple[str, ...]:
-    of = ", ".join(f"{k} {v}" for k, v in e.by.items())
-    bounds = f"{e.low:.3f} to {e.high:.3f}" if e.low is not None and e.high is not None else ""
-    value = "not measured" if e.value is None else f"{e.value:.3f}"
-    return e.measure, of, value, bounds, str(e.n_cases), str(e.n_clusters), str(e.n_left_out), e.verdict or e.reason or ""
+    value = words.NOT_MEASURED if e.value is None else words.number(e.value)
+    told = e.verdict or e.reason or ""
+    return e.measure, words.of(e), value, words.bounds(e), str(e.n_cases), str(e.n_clusters), str(e.n_left_out), told
+
+
+def _examples(view: ReportView) -> list[str]:
+    lines = ["## In the models' own words", ""]
+    titles = words.titles(view)
+    for e in view.examples:
+        lines += [f"### {_inert(titles[e.task])}, case {_inert(e.case)}: the condition is {'present' if e.label else 'absent'}", ""]
+        lines += [f"{_inert(e.why.capitalize())}.", "", *_table(("model", "asked", "answered", "read as", "margin"), _said(e)), ""]
+    return lines if view.examples else [*lines, "No examples were kept.", ""]
+
+
+def _said(example: Example) -> Iterable[tuple[str, ...]]:
+    for a in example.answers:
+        margin = "" if a.margin is None else f"{a.margin:+.2f}".replace("-", words.MINUS)
+        yield a.model, a.question, a.text, " ".join(words.judged(a, example.label)), margin
 
 
 def _errors(view: ReportView) -> list[str]:
-    if not view.counts.errors:
-        return []
-    rows = [(cause, str(count)) for cause, count in view.counts.errors.items()]
-    return ["## Errors (never counted as answers)", "", *_table(("cause", "trials"), rows), ""]
+    lines = ["## What went wrong", "", words.what_became(view), ""]
+    if view.counts.errors:
+        rows = [(cause, str(n)) for cause, n in view.counts.errors.items()]
+        lines += ["Errors are no answers: they are left out of every number above.", "", *_table(("cause", "questions"), rows), ""]
+    return [*lines, words.left_out(view) or "No image was left out.", ""]
 
 
 def _data(view: ReportView) -> list[str]:
-    heads = ("task", "modality", "condition", "images", "present", "absent", "groups", "left out", "best possible")
-    rows = [
-        (
-            *(
-                t.title,
-                t.modality,
-                t.condition,
-                str(t.n_cases),
-                str(t.n_positive),
-                str(t.n_negative),
-                str(t.n_groups),
-                str(t.n_left_out),
-            ),
-            f"{t.best_accuracy:.3g}" if t.best_accuracy else "unknown",
-        )
-        for t in view.tasks
-    ]
+    heads = ("task", "modality", "condition", "images", "present", "absent", "groups", "left out", "best possible", "source")
+    titles = words.titles(view)
+    rows = []
+    for t in view.tasks:
+        counts = (t.n_cases, t.n_positive, t.n_negative, t.n_groups, t.n_left_out)
+        source = ". ".join(filter(None, (t.citation, f"Licence: {t.licence}" if t.licence else "")))
+        rows.append((titles[t.name], t.modality, t.condition, *map(str, counts), words.possible(t.best_accuracy), source))
     return _table(heads, rows)
 
 
 def _models(view: ReportView) -> list[str]:
-    rows = [(m.name, m.about, m.lineage, "; ".join(f"{k}: {v}" for k, v in m.identity.items())) for m in view.models]
-    return _table(("model", "about", "lineage", "identity"), rows)
+    facts = [{**m.identity, **m.environment} for m in view.models]
+    rows = [
+        (m.name, m.about, m.lineage, "; ".join(f"{k}: {v}" for k, v in f.items())) for m, f in zip(view.models, facts, strict=True)
+    ]
+    return _table(("model", "about", "lineage", "fingerprint"), rows)
 
 
-def _used(view: ReportView) -> list[tuple[str, str]]:
+def _methods(view: ReportView) -> list[str]:
     names = dict.fromkeys(e.measure for e in view.estimates)
-    return [(name, view.definitions[name]) for name in names if name in view.definitions]
+    lines = ["## What the numbers are", ""]
+    lines += [f"- `{name}`: {_inert(view.definitions.get(name) or 'no definition is given')}" for name in names]
+    lines += ["", "How intervals were made:", "", *(f"- {_inert(m)}" for m in dict.fromkeys(e.method for e in view.estimates)), ""]
+    rest = [e for e in view.estimates if e.measure not in MEASURED]
+    lines += ["### Other estimates", "", *_table(NUMBERS, (_row(e) for e in rest)), ""] if rest else []
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", view.study_toml)), default=0))
+    lines += ["## The study", "", f"{fence}toml", words.plain(view.study_toml).rstrip(), fence, ""]
+    facts = [(k, v) for k, v in view.environment.items()]
+    return [*lines, "## Environment", "", *_table(("what", "which"), facts), ""]
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines = ["| " + " | ".join(_inert(head) for head in heads) + " |", "|" + "---|" * len(heads)]
     return lines + ["| " + " | ".join(_inert(cell) for cell in row) + " |" for row in rows]
 
 
-def _inert(text: str) -> str:
-    """Text as text: no table cell, link, image or HTML begins in it."""
-    flat = " ".join(str(text).split())
-    for mark in "\\`*_[]<>|":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat
+def _inert(text: object) -> str:
+    """Text as text: no table cell, link, image, heading or HTML begins in it, no address in it becomes a link."""
+    flat = words.line(text)
+    flat = re.sub(r"[\\`*_\[\]<>|&#~@]", lambda found: f"\\{found[0]}", flat)
+    return flat.replace("://", "\\://").replace("www.", "www\\.")

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from palpate.nouns import Tally
 from palpate.report import words
+from palpate.report.findings import Finding, findings
+from palpate.report.questions import QUESTIONS
 from palpate.report.tables import render
-from palpate.report.view import ReportView
-from palpate.report.words import Finding
+from palpate.report.view import ReportView, TaskCard
 
 PLAIN_SECONDS = 10.0  # between two lines of progress where the output is no terminal
+WIDTH = 80
+ACROSS = 4  # tasks side by side: what fits
+STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
+
+# ---------------------------------------------------------------- while it runs
 
 
 @contextmanager
@@ -39,21 +45,20 @@ def progress(*, quiet: bool = False, file: IO[str] | None = None) -> Iterator[Ca
 def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[errors]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[errors]}", style="red"),
     )
     with Progress(*columns, console=Console(file=stream), transient=True) as bar:
         task = bar.add_task("asking", total=None, rate="", errors="")
         pace = _Pace()
 
         def advance(tally: Tally) -> None:
-            errors = f"{tally.errors} errors" if tally.errors else ""
-            rate = pace.words(tally)
-            bar.update(task, total=tally.total, completed=tally.done, description=tally.model, rate=rate, errors=errors)
+            name = words.line(tally.model).replace("[", "\\[")  # a model's name is no markup
+            rate, errors = f"{pace.rate(tally):.0f}/s", _errors(tally).lstrip(", ")
+            bar.update(task, total=tally.total, completed=tally.done, description=name, rate=rate, errors=errors)
 
         yield advance
 
@@ -66,81 +71,87 @@ def _lines(stream: IO[str]) -> Callable[[Tally], None]:
         now = time.monotonic()
         if now - last >= PLAIN_SECONDS or (tally.done >= tally.total and not ended):
             last, ended = now, tally.done >= tally.total
-            errors = f", {tally.errors} errors" if tally.errors else ""
-            stream.write(f"{tally.model}: {tally.done:,} of {tally.total:,}, {pace.words(tally)}{errors}\n")
+            rate = pace.rate(tally)
+            left = f", {words.duration((tally.total - tally.done) / rate)} left" if rate > 0 and not ended else ""
+            model = words.line(tally.model)
+            stream.write(f"{model}: {tally.done:,} of {tally.total:,} asked, {rate:.0f}/s{left}{_errors(tally)}\n")
             stream.flush()
 
     return advance
 
 
+def _errors(tally: Tally) -> str:
+    return f", {words.count(tally.errors, 'error')}" if tally.errors else ""
+
+
 class _Pace:
-    """Answers per second, of those asked in this run."""
+    """Answers per second, of those asked in this run: what was answered before costs no time."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
 
-    def words(self, tally: Tally) -> str:
-        return f"{(tally.done - tally.reused) / max(time.monotonic() - self.started, 1e-9):.0f}/s"
+    def rate(self, tally: Tally) -> float:
+        """Answers per second so far."""
+        return max(tally.done - tally.reused, 0) / max(time.monotonic() - self.started, 1e-9)
+
+
+# ---------------------------------------------------------------- when it has run
 
 
 def render_summary(view: ReportView, report: str = "", *, width: int | None = None) -> str:
-    """The run in one screen: what was examined, one line per model and task, the pairs, and where the report is."""
-    head: list[Table | Text | str] = [
-        Text(f"{view.study_name}", style="bold"),
-        *(Text(line) for line in words.in_three_lines(view)),
-    ]
-    found = words.findings(view)
-    for task in view.tasks:
-        best = f" – best possible {task.best_accuracy:.3g}" if task.best_accuracy else ""
-        head += [Text(""), Text(f"{task.title}{best}", style="bold"), _task_table(view, task.name, found)]
-    pairs = [f for f in found if f.question == 4]
-    if pairs:
-        head += [Text(""), Text("Did tuning help?", style="bold"), _pair_table(view, pairs)]
-    head += [
-        Text(""),
-        Text("BA balanced accuracy, unanswered counted wrong (chance 0.50) · wording: spread in points, noise removed"),
-    ]
-    if view.counts.errors:
-        causes = "; ".join(f"{cause}: {count}" for cause, count in view.counts.errors.items())
-        head.append(Text(f"errors, counted apart: {causes}"))
-    if report:
-        head.append(Text(f"report: {report}"))
-    return render(*head, width=width or 80)
+    """The run on one screen: what was examined, one matrix of models and tasks per question, what went wrong, where the report is.
 
-
-def _task_table(view: ReportView, task: str, found: list[Finding]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, justify in (
-        ("model", "left"),
-        ("BA", "right"),
-        ("interval", "left"),
-        ("", "left"),
-        ("wording", "left"),
-        ("refuses", "right"),
-    ):
-        table.add_column(column, justify="right" if justify == "right" else "left")
-    names = words.cells(view, task)
-    for model in view.models:
-        mine = {f.question: f for f in found if f.model == model.name and f.task == task}
-        if not names or 1 not in mine:
+    ``width``: columns, 80 unless told. Coloured only on a terminal, and never where NO_COLOR is set; symbols and words say it all.
+    """
+    found = findings(view)
+    things: list[Table | Text | str] = [Text(words.line(view.study_name), style="bold")]
+    things += [Text(text) for text in words.in_three_lines(view)]
+    for question in QUESTIONS:
+        mine = [f for f in found if f.question == question.number]
+        if not mine:
             continue
-        by = {"model": model.name, "task": task, "cell": names[0]}
-        accuracy, spread = words.one(view.estimates, "ba_all", **by), words.one(view.estimates, "prompt_spread", **by)
-        refusal = words.one(view.estimates, "refusal_rate", **by)
-        table.add_row(
-            Text(model.name),
-            words.score(accuracy.value) if accuracy else "–",
-            words.interval(accuracy) if accuracy else "",
-            f"{mine[1].symbol} {mine[1].verdict}",
-            f"{words.points(spread.value if spread else None)} {mine[2].symbol} {mine[2].verdict}",
-            words.percent(refusal.value if refusal else None),
-        )
+        things += [Text(""), Text(_heading(question.number), style="bold")]
+        for at in range(0, len(view.tasks), ACROSS):
+            things.append(_matrix(view, mine, view.tasks[at : at + ACROSS], best=question.number == 1))
+    missing = [q.title for q in QUESTIONS if not any(f.question == q.number for f in found)]
+    things += [Text(""), Text(words.HOW_TO_READ, style="dim")]
+    things += [Text(f"Not examined: {' '.join(missing)}", style="dim")] if missing else []
+    things += [Text(f"error, {n:,} times: {words.line(cause)}", style="red") for cause, n in view.counts.errors.items()]
+    things += [Text(left) for left in [words.left_out(view)] if left]
+    things += [Text(f"{c.held.value}: {words.line(c.condition.text)} – {words.line(c.why)}") for c in view.conditions]
+    things += [Text(f"report: {report}", overflow="fold")] if report else []
+    lines = render(*things, width=width or WIDTH).splitlines()
+    return "\n".join(text.rstrip() for text in lines) + "\n"
+
+
+def _heading(number: int) -> str:
+    return {
+        1: "Better than chance? Balanced accuracy and interval; 0.50 is guessing",
+        2: "Depends on the wording? Spread in points of accuracy, sampling noise removed",
+        3: "Refuses? Questions without a definite answer",
+        4: "Did tuning help? Tuned minus base, points of balanced accuracy",
+    }.get(number, next(q.title for q in QUESTIONS if q.number == number))
+
+
+def _matrix(view: ReportView, found: Sequence[Finding], tasks: Sequence[TaskCard], *, best: bool) -> Table:
+    """Models down, tasks across; each cell a symbol with its verdict over its number."""
+    labels = words.labels(view)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("", overflow="fold", max_width=19)
+    for task in tasks:
+        of_best = f"\nbest {words.possible(task.best_accuracy)}" if best and task.best_accuracy is not None else ""
+        table.add_column(Text(labels[task.name] + of_best, style="dim"), overflow="fold", min_width=14)
+    for model in view.models:
+        mine = [f for f in found if f.model == model.name]
+        for base in dict.fromkeys(f.base for f in mine):
+            name = words.line(model.name) + (f"\n− {words.line(base)}" if base else "")
+            cells = [next((f for f in mine if f.task == t.name and f.base == base), None) for t in tasks]
+            table.add_row(Text(name), *map(_cell, cells))
     return table
 
 
-def _pair_table(view: ReportView, pairs: list[Finding]) -> Table:
-    titles = {task.name: task.condition for task in view.tasks}
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for f in pairs:
-        table.add_row(f"{f.symbol} {f.verdict}", Text(f"{f.model}, {titles[f.task]}: {f.sentence}"))
-    return table
+def _cell(f: Finding | None) -> Text:
+    if f is None:
+        return Text(words.NOTHING)
+    told = {1: f"{f.number} {f.between}", 3: f.short}.get(f.question, f"{f.number} ({f.between})" if f.between else f.number)
+    return Text.assemble((f"{f.symbol} {f.verdict}", STYLES[f.tone]), "\n", told)

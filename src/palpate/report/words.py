@@ -1,87 +1,152 @@
-"""Numbers and verdicts in words: the meaning that terminal, Markdown and HTML share. Knows no markup and no colour."""
+"""Numbers and names in words: the meaning that terminal, Markdown and HTML share. Knows no markup and no colour."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from palpate.nouns import Estimate
-from palpate.report.view import ReportView, TaskCard
+from palpate.nouns import Estimate, Form, Outcome
+from palpate.report.view import ExampleAnswer, ReportView
 
-QUESTIONS = {
-    1: "Better than chance?",
-    2: "Depends on the wording?",
-    3: "Refuses?",
-    4: "Did tuning help?",
-    5: "Looks at the image?",
-    6: "Knows more than it says?",
-    7: "Knows when to abstain?",
-}
+NOTHING = "–"
+MINUS = "−"
+NOT_MEASURED = "not measured"
+NOT_EXAMINED = "not examined in this study"
 
 SYMBOLS = {
     "above chance": "✓",
     "at chance": "≈",
     "below chance": "✗",
-    "fragile": "✗",
     "robust": "✓",
-    "selective": "✗",
+    "fragile": "✗",
     "better": "✓",
-    "worse": "✗",
     "equivalent": "≈",
+    "worse": "✗",
     "undetermined": "?",
 }
 UNKNOWN = "?"
-NOT_EXAMINED = "not examined in this study"
+TONES = {"✓": "good", "✗": "bad", "≈": "even", "?": "open", NOTHING: "open"}
+HOW_TO_READ = "✓ as one would wish · ✗ not as one would wish · ≈ neither · ? these images cannot tell · – not measured"
+
+FORMS = {
+    Form.YES_NO: "yes or no",
+    Form.AB: "A or B, one order",
+    Form.BA: "A or B, other order",
+    Form.OPEN: "open",
+    Form.DESCRIBE: "describe",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One model, one question, one task: a symbol, the verdict's word, and a sentence with the numbers behind it."""
+def plain(text: object) -> str:
+    """Text from outside, made fit to show: no control or direction-turning character, no half of a character.
 
-    model: str
-    question: int
-    task: str
-    symbol: str
-    verdict: str
-    sentence: str
+    Newlines and tabs stay. Every other control, formatting override, surrogate or unassigned code point becomes U+FFFD, so
+    that it can neither steer a terminal nor reorder what a reader sees, and shows that something was there. Joiners stay:
+    scripts and emoji need them.
+    """
+    return "".join(
+        c if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Cn") else "\ufffd" for c in str(text)
+    )
+
+
+def line(text: object) -> str:
+    """The same in one line."""
+    return " ".join(plain(text).split())
+
+
+# ---------------------------------------------------------------- numbers
 
 
 def score(value: float | None) -> str:
-    """A score between 0 and 1 to two decimals; undefined is an en dash."""
-    return "–" if value is None else f"{value:.2f}"
+    """A score between 0 and 1 to two decimals, as the interval deserves; undefined is an en dash."""
+    return NOTHING if value is None else f"{value:.2f}".replace("-", MINUS)
+
+
+def possible(value: float | None) -> str:
+    """The best possible accuracy, which is known exactly: three decimals, no trailing zeros."""
+    return "unknown" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def number(value: float | None) -> str:
+    """A number for a table: three decimals."""
+    return NOTHING if value is None else f"{value:.3f}".replace("-", MINUS)
 
 
 def points(value: float | None, *, signed: bool = False) -> str:
-    """A difference in percentage points, without false precision: a decimal only below one point."""
+    """A difference in percentage points without false precision: whole points, one decimal below one point."""
     if value is None:
-        return "–"
-    number = 100 * value
-    if abs(number) < 0.05:
+        return NOTHING
+    size = 100 * value
+    text = f"{size:+.1f}" if abs(size) < 0.95 else f"{size:+.0f}"
+    if float(text) == 0:
         return "0"
-    text = f"{number:+.1f}" if signed else f"{number:.1f}"
-    whole = f"{number:+.0f}" if signed else f"{number:.0f}"
-    return text if abs(number) < 1 else whole
+    return (text if signed else text.lstrip("+")).replace("-", MINUS)
 
 
 def percent(value: float | None) -> str:
-    """A rate in per cent; rates that are not zero are never shown as 0 %."""
-    if value is None:
-        return "–"
-    number = 100 * value
-    return "0 %" if number == 0 else "< 0.1 %" if number < 0.1 else f"{number:.1f} %" if number < 10 else f"{number:.0f} %"
+    """A rate in per cent. One that is not zero is never shown as 0 %, one that is not all never as 100 %."""
+    return NOTHING if value is None else f"{_percent(value)} %"
 
 
-def interval(e: Estimate, show: str = "score") -> str:
-    """``0.85–0.94``; empty where there is none."""
+def _percent(value: float) -> str:
+    size = 100 * value
+    if 0 < size < 0.1:
+        return "< 0.1"
+    if 99.9 < size < 100:
+        return "> 99.9"
+    return f"{size:.0f}" if size in (0, 100) or 10 <= size < 99 else f"{size:.1f}"
+
+
+def interval(e: Estimate) -> str:
+    """``0.85–0.94``, a score's interval; empty where there is none."""
+    return "" if e.low is None or e.high is None else f"{score(e.low)}–{score(e.high)}"
+
+
+def points_interval(e: Estimate, *, signed: bool = False) -> str:
+    """``4–8`` points or, for a difference, ``8 to 16`` and ``−3 to +8``; empty where there is none."""
     if e.low is None or e.high is None:
         return ""
-    if show == "spread":
-        return f"{points(e.low)} to {points(e.high)}"
-    if show == "points":
-        return f"{points(e.low, signed=True)} to {points(e.high, signed=True)}"
-    if show == "percent":
-        return f"{percent(e.low)} to {percent(e.high)}"
-    return f"{e.low:.2f}–{e.high:.2f}"
+    low, high = (points(x, signed=signed and e.low < 0) for x in (e.low, e.high))
+    return f"{low} to {high}" if signed else f"{low}–{high}"
+
+
+def percent_interval(e: Estimate) -> str:
+    """``4.1–6.1 %``; empty where there is none."""
+    return "" if e.low is None or e.high is None else f"{_percent(e.low)}–{_percent(e.high)} %"
+
+
+def bounds(e: Estimate) -> str:
+    """An interval for a table: three decimals."""
+    if e.low is None or e.high is None:
+        return ""
+    return f"{number(e.low)}–{number(e.high)}" if e.low >= 0 else f"{number(e.low)} to {number(e.high)}"
+
+
+def level(view: ReportView) -> str:
+    """The confidence level as per cent."""
+    levels = {e.level for e in view.estimates}
+    return f"{100 * max(levels):.3g} %" if levels else "95 %"
+
+
+def of(e: Estimate) -> str:
+    """What an estimate is of: ``phantom-llava · brain_tumor · target · ab.none``."""
+    return " · ".join(line(v) for v in e.by.values())
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``3 min``, ``2 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+# ---------------------------------------------------------------- looking up
 
 
 def select(estimates: Iterable[Estimate], measure: str, *, keys: Sequence[str] | None = None, **by: str) -> list[Estimate]:
@@ -100,122 +165,73 @@ def one(estimates: Iterable[Estimate], measure: str, **by: str) -> Estimate | No
     return found[0] if found else None
 
 
+def unperturbed(estimates: Iterable[Estimate]) -> list[Estimate]:
+    """Those of the images as they are."""
+    return [e for e in estimates if e.by.get("perturbation", "none") == "none"]
+
+
 def cells(view: ReportView, task: str) -> list[str]:
-    """The intent cells of a task's closed prompts, the target question first."""
+    """The intent cells of a task's closed prompts, the target question first: it is the one verdicts are about."""
     found = dict.fromkeys(p.cell for p in view.prompts.get(task, ()) if p.form.closed)
     return sorted(found, key=lambda c: c != "target")
 
 
-def findings(view: ReportView) -> list[Finding]:
-    """Every model × question × task that was examined, about the task's main (target) question."""
-    found: list[Finding] = []
+def labels(view: ReportView) -> dict[str, str]:
+    """Task → the shortest name that is its own: its condition, else its title, else its name."""
+    found = {}
     for task in view.tasks:
-        names = cells(view, task.name)
-        if not names:
-            continue
-        for model in view.models:
-            found.append(_accuracy(view, task, model.name, names[0]))
-            found.append(_wording(view, task, model.name, names[0]))
-            found.append(_refusals(view, task, model.name, names[0]))
-        found += [_pair(task, e) for e in select(view.estimates, "delta_ba_all", task=task.name, cell=names[0])]
+        options = [("condition", task.condition), ("title", task.title)]
+        mine = (line(text) for field, text in options if sum(getattr(t, field) == text for t in view.tasks) == 1 and text)
+        found[task.name] = next(mine, line(task.name))
     return found
 
 
-def _symbol(verdict: str | None) -> str:
-    return SYMBOLS.get(verdict or "", UNKNOWN)
+def titles(view: ReportView) -> dict[str, str]:
+    """Task → its title."""
+    return {task.name: line(task.title) or line(task.name) for task in view.tasks}
 
 
-def _undefined(model: str, question: int, task: TaskCard, e: Estimate | None) -> Finding:
-    reason = e.reason if e is not None and e.reason else "no estimate"
-    return Finding(model, question, task.name, "–", "not measured", f"Not measured: {reason}.")
-
-
-def _accuracy(view: ReportView, task: TaskCard, model: str, cell: str) -> Finding:
-    by = {"model": model, "task": task.name, "cell": cell}
-    all_, answered = one(view.estimates, "ba_all", **by), one(view.estimates, "ba_answered", **by)
-    if all_ is None or all_.value is None:
-        return _undefined(model, 1, task, all_)
-    best = f", of a possible {task.best_accuracy:.3g}" if task.best_accuracy else ""
-    also = ""
-    if answered is not None and answered.value is not None and abs(answered.value - all_.value) >= 0.005:
-        also = f"; {score(answered.value)} ({interval(answered)}) where it answers"
-    sentence = (
-        f"Balanced accuracy {score(all_.value)} ({interval(all_)}){best}{also}; chance is 0.50: {all_.verdict or 'no verdict'}."
-    )
-    return Finding(model, 1, task.name, _symbol(all_.verdict), all_.verdict or "no verdict", sentence)
-
-
-def _wording(view: ReportView, task: TaskCard, model: str, cell: str) -> Finding:
-    by = {"model": model, "task": task.name, "cell": cell}
-    spread, naive = one(view.estimates, "prompt_spread", **by), one(view.estimates, "prompt_spread_naive", **by)
-    null, flips = one(view.estimates, "prompt_spread_null", **by), one(view.estimates, "flip_rate", **by)
-    if spread is None or spread.value is None:
-        return _undefined(model, 2, task, spread)
-    count = sum(p.cell == cell and p.form.closed for p in view.prompts[task.name])
-    sentence = f"Over {count} wordings its accuracy moves by {points(spread.value)} points (standard deviation"
-    sentence += f", {interval(spread, 'spread')})" if spread.low is not None else ")"
-    sentence += " beyond what sampling of images explains"
-    if naive is not None and null is not None and naive.value is not None and null.value is not None:
-        sentence += f"; uncorrected {points(naive.value)}, of which wording noise alone gives {points(null.value)}"
-    if flips is not None and flips.value is not None:
-        sentence += f". Two wordings disagree on {percent(flips.value)} of images"
-    return Finding(model, 2, task.name, _symbol(spread.verdict), spread.verdict or "no verdict", f"{sentence}.")
-
-
-def _refusals(view: ReportView, task: TaskCard, model: str, cell: str) -> Finding:
-    by = {"model": model, "task": task.name, "cell": cell}
-    refusal, silent = one(view.estimates, "refusal_rate", **by), one(view.estimates, "no_answer_rate", **by)
-    difference = one(view.estimates, "refusal_difference", **by)
-    if refusal is None or refusal.value is None:
-        return _undefined(model, 3, task, refusal)
-    sentence = f"Refuses {percent(refusal.value)} of questions ({interval(refusal, 'percent')})"
-    if silent is not None and silent.value is not None and silent.value > refusal.value:
-        sentence += f"; {percent(silent.value)} end without a definite answer"
-    if difference is not None and difference.value is not None and refusal.value > 0:
-        sentence += (
-            f"; {points(difference.value, signed=True)} points more often where the condition is present ({difference.verdict})"
-        )
-    quiet = refusal.high is not None and refusal.high <= 0.02
-    selective = difference is not None and difference.verdict == "selective"
-    symbol, word = ("✓", "rarely") if quiet else ("✗", "selectively") if selective else ("≈", percent(refusal.value))
-    return Finding(model, 3, task.name, symbol, word, f"{sentence}.")
-
-
-def _pair(task: TaskCard, e: Estimate) -> Finding:
-    tuned, base = e.by["tuned"], e.by["base"]
-    if e.value is None:
-        return _undefined(tuned, 4, task, e)
-    sentence = f"Against {base}: {points(e.value, signed=True)} points of balanced accuracy ({interval(e, 'points')}): {e.verdict}."
-    return Finding(tuned, 4, task.name, _symbol(e.verdict), e.verdict or "no verdict", sentence)
+# ---------------------------------------------------------------- what was examined
 
 
 def in_three_lines(view: ReportView) -> list[str]:
     """What was examined, in three sentences."""
-    prompts = {task.name: sum(p.form.closed for p in view.prompts.get(task.name, ())) for task in view.tasks}
-    images = sum(task.n_cases for task in view.tasks)
-    groups = sum(task.n_groups for task in view.tasks)
-    wordings = "/".join(str(n) for n in dict.fromkeys(prompts.values())) or "0"
+    images, groups = sum(t.n_cases for t in view.tasks), sum(t.n_groups for t in view.tasks)
+    wordings = sorted({sum(p.form.closed for p in view.prompts.get(t.name, ())) for t in view.tasks}) or [0]
+    ways = str(wordings[0]) if len(wordings) == 1 else f"{wordings[0]} to {wordings[-1]}"
+    models, tasks = count(len(view.models), "model"), count(len(view.tasks), "task")
+    of_groups = f" from {count(groups, 'patient or slide', 'patients or slides')}" if groups < images else ""
+    return [
+        f"{models} on {tasks}: {count(images, 'image')}{of_groups}, each asked about in {ways} closed wordings.",
+        f"Intervals are {level(view)}; they count patients or slides, not images or wordings.",
+        what_became(view),
+    ]
+
+
+def what_became(view: ReportView) -> str:
+    """What became of the questions, in one sentence; errors are never among the answers."""
     c = view.counts
-    answered = c.ok + c.truncated
-    ended = f"{answered:,} of {c.trials:,} questions were answered"
     apart = [
         f"{n:,} {word}"
         for n, word in ((c.blocked, "blocked by the provider"), (c.n_errors, "ended as errors"), (c.unasked, "not asked yet"))
         if n
     ]
-    models, tasks = _count(len(view.models), "model"), _count(len(view.tasks), "task")
-    return [
-        f"{models}, {tasks}, {images:,} images of {groups:,} patients or slides.",
-        f"Every image was shown with {wordings} closed wordings; intervals are {level(view)} and count patients, not images.",
-        ended + (f"; {', '.join(apart)}, all counted apart." if apart else "; none ended as an error."),
-    ]
+    cut = f" ({c.truncated:,} cut off at the length limit)" if c.truncated else ""
+    ended = f"{c.ok + c.truncated:,} of {c.trials:,} questions got an answer{cut}"
+    return f"{ended}; {', '.join(apart)}, counted apart." if apart else f"{ended}; none ended as an error."
 
 
-def level(view: ReportView) -> str:
-    """The confidence level as per cent."""
-    levels = {e.level for e in view.estimates}
-    return f"{100 * max(levels):.3g} %" if levels else "95 %"
+def left_out(view: ReportView) -> str:
+    """How many images could not be used; empty where all could."""
+    lost = [f"{task.n_left_out:,} of {titles(view)[task.name]}" for task in view.tasks if task.n_left_out]
+    return f"Images left out because they could not be used: {', '.join(lost)}." if lost else ""
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+def judged(answer: ExampleAnswer, label: int) -> tuple[str, str]:
+    """(symbol, word) of an example's answer: right, wrong, or what else it was read as."""
+    if answer.outcome is None:
+        return NOTHING, "not read"
+    if not answer.outcome.answered:
+        return UNKNOWN, str(answer.outcome)
+    right = (answer.outcome is Outcome.POSITIVE) == bool(label)
+    return ("✓", "right") if right else ("✗", "wrong")

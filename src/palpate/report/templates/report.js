@@ -1,20 +1,38 @@
 "use strict";
-(function () {
-  const charts = JSON.parse(document.getElementById("charts").textContent);
+(async function () {
+  const holder = document.getElementById("charts");
+  const charts = JSON.parse(holder.textContent);
+  const packed = Uint8Array.from(atob(document.getElementById("library").textContent.trim()), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const library = document.createElement("script");
+  library.textContent = await new Response(stream).text();
+  document.head.append(library);
+  if (!window.Plotly) return;
+
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const config = { responsive: true, displaylogo: false, displayModeBar: false };
-  function draw() {
-    const ink = getComputedStyle(document.body).color;
+  const touch = window.matchMedia("(pointer: coarse)").matches;
+  const config = { responsive: true, displayModeBar: false };
+  function draw(ink) {
     for (const [id, chart] of Object.entries(charts)) {
       const element = document.getElementById(id);
       if (!element) continue;
-      const layout = Object.assign({}, chart.layout, { font: Object.assign({}, chart.layout.font, { color: ink }) });
-      Plotly.react(element, chart.data, layout, config);
+      const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom" };
+      if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
+      Plotly.react(element, chart.data, { ...chart.layout, ...own }, config);
     }
   }
-  draw();
-  dark.addEventListener("change", draw);
-  window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (d) { d.open = true; });
+  const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+  draw(ink());
+  document.documentElement.dataset.charts = "drawn";
+  dark.addEventListener("change", () => draw(ink()));
+
+  const closed = [];
+  window.addEventListener("beforeprint", () => {
+    draw("#1b1f24");
+    document.querySelectorAll("details.print:not([open])").forEach((d) => { d.open = true; closed.push(d); });
+  });
+  window.addEventListener("afterprint", () => {
+    closed.splice(0).forEach((d) => { d.open = false; });
+    draw(ink());
   });
 })();

@@ -1,0 +1,239 @@
+"""Verdicts in plain sentences: what a clinician reads first, with the numbers behind it. Knows no markup and no colour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from palpate.nouns import Estimate
+from palpate.report import words
+from palpate.report.view import ReportView, TaskCard
+
+ANSWERS = 0.02  # at most this share without a definite answer, with confidence: the model answers
+
+CHANCE = {
+    "above chance": "Better than chance.",
+    "at chance": "As good as guessing.",
+    "below chance": "Worse than guessing: its answers lean the wrong way.",
+    "undetermined": "These images cannot tell it from guessing.",
+}
+WORDINGS = {
+    "fragile": "Fragile: it depends on how one asks.",
+    "robust": "Robust.",
+    "undetermined": "These images cannot tell whether that matters.",
+}
+RELATIONS = {
+    "sibling": "The two are siblings, so this is not the effect of tuning alone.",
+    "unrelated": "The two are unrelated, so this is not the effect of tuning.",
+    "unknown": "How the two are related is unknown.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One model, one question, one task: symbol and verdict, the number with its interval, and a sentence that says it all.
+
+    ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval.
+    """
+
+    model: str
+    question: int
+    task: str
+    symbol: str
+    verdict: str
+    number: str
+    sentence: str
+    base: str = ""
+    unit: str = ""
+    between: str = ""
+
+    @property
+    def short(self) -> str:
+        """The number with its unit: ``0.90 of 0.975``, ``6 points``, ``2.1 % open``, ``+12 points``."""
+        return self.number + self.unit
+
+    @property
+    def tone(self) -> str:
+        """good, bad, even or open: what a colour may add to the symbol."""
+        return words.TONES.get(self.symbol, "open")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The tasks of one model on which one question has one verdict, each with its number."""
+
+    symbol: str
+    verdict: str
+    tone: str
+    tasks: tuple[tuple[str, str], ...]
+
+
+def findings(view: ReportView) -> list[Finding]:
+    """Every model × question × task that was examined, about the task's main (target) question, on the images as they are."""
+    estimates = words.unperturbed(view.estimates)
+    index = {(e.measure, frozenset(e.by.items())): e for e in reversed(estimates)}
+    found: list[Finding] = []
+    for task in view.tasks:
+        names = words.cells(view, task.name)
+        if not names:
+            continue
+        for model in view.models:
+            teller = _Teller(view, task, model.name, names[0], index)
+            found += [teller.accuracy(), teller.wording(), teller.refusals()]
+        for e in words.select(estimates, "delta_ba_all", task=task.name, cell=names[0]):
+            found.append(_pair(view, task, e, index))
+    return found
+
+
+def summary(found: Sequence[Finding], view: ReportView, model: str, question: int) -> list[Group]:
+    """One model's verdicts on one question, tasks of one verdict together, in the order of the tasks."""
+    labels = words.labels(view)
+    mine = [f for f in found if f.model == model and f.question == question]
+    bases = {f.base for f in mine}
+    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for f in mine:
+        label = labels[f.task] + (f" (against {words.line(f.base)})" if len(bases) > 1 else "")
+        groups.setdefault((f.symbol, f.verdict, f.tone), []).append((label, f.short))
+    return [Group(*key, tuple(tasks)) for key, tasks in groups.items()]
+
+
+def tally(found: Iterable[Finding], question: int) -> str:
+    """``above chance in 11 of 16, undetermined in 5``; empty where nothing was examined."""
+    mine = [f for f in found if f.question == question]
+    counted = Counter(f.verdict for f in mine if f.symbol != words.NOTHING)
+    counted += Counter(words.NOT_MEASURED for f in mine if f.symbol == words.NOTHING)
+    parts = [f"{verdict} in {n}" for verdict, n in counted.most_common()]
+    return ", ".join([f"{parts[0]} of {len(mine)}", *parts[1:]]) if parts else ""
+
+
+Index = dict[tuple[str, frozenset[tuple[str, str]]], Estimate]
+
+
+class _Teller:
+    """Tells what was found of one model on one task."""
+
+    def __init__(self, view: ReportView, task: TaskCard, model: str, cell: str, index: Index) -> None:
+        self.view, self.task, self.model, self.cell, self.index = view, task, model, cell, index
+        self.about = words.labels(view)[task.name]
+        self.who = words.line(model)
+
+    def get(self, measure: str, **more: str) -> Estimate | None:
+        """The estimate of this model, task and cell."""
+        by = {"model": self.model, "task": self.task.name, "cell": self.cell, **more}
+        return self.index.get((measure, frozenset(by.items())))
+
+    def undefined(self, question: int, e: Estimate | None) -> Finding:
+        """What is said where there is no number."""
+        sentence = f"{self.who} on {self.about}: not measured: {why_not(e)}."
+        return Finding(self.model, question, self.task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence)
+
+    def accuracy(self) -> Finding:
+        """Q1: how often it is right, of what is possible, against chance."""
+        whole, answered = self.get("ba_all"), self.get("ba_answered")
+        if whole is None or whole.value is None:
+            return self.undefined(1, whole)
+        best = self.task.best_accuracy
+        of_best = f", of a possible {words.possible(best)}" if best is not None else ""
+        also = ""
+        if answered is not None and answered.value is not None and abs(answered.value - whole.value) >= 0.005:
+            also = f" Of those it answers, {words.score(answered.value)} ({words.interval(answered)})."
+        said = CHANCE.get(whole.verdict or "", "No verdict.")
+        sentence = (
+            f"{self.who} answers {words.score(whole.value)} of {self.about} questions right (both classes weighted alike"
+            f"{_interval(whole, words.interval(whole))}){of_best}; chance is 0.50.{also} {said}"
+        )
+        verdict, unit = whole.verdict or "no verdict", f" of {words.possible(best)}" if best is not None else ""
+        symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.score(whole.value)
+        return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, between=words.interval(whole))
+
+    def wording(self) -> Finding:
+        """Q2: how far the wordings scatter, and how far they would anyway."""
+        spread, naive, null = self.get("prompt_spread"), self.get("prompt_spread_naive"), self.get("prompt_spread_null")
+        if spread is None or spread.value is None:
+            return self.undefined(2, spread)
+        many = sum(p.cell == self.cell and p.form.closed for p in self.view.prompts[self.task.name])
+        parts = [f"Over {words.count(many, 'wording')} the accuracy of {self.who} on {self.about} moves"]
+        if naive is not None and naive.value is not None:
+            parts[0] += f" by {words.points(naive.value)} points (standard deviation)"
+            if null is not None and null.value is not None:
+                parts[0] += f"; sampling alone would make it {words.points(null.value)}"
+                parts[0] += f" ({words.points_interval(null)})" if null.low is not None else ""
+            parts.append(f"The wording itself: {words.points(spread.value)} points")
+        else:
+            parts[0] += f" by {words.points(spread.value)} points beyond sampling noise (standard deviation)"
+        if spread.low is not None:
+            parts[-1] += f" ({_level(spread)} interval {words.points_interval(spread)})"
+        flips = self.get("flip_rate")
+        if flips is not None and flips.value is not None:
+            parts.append(f"Two wordings disagree on {words.percent(flips.value)} of images")
+        sentence = f"{'. '.join(parts)}. {WORDINGS.get(spread.verdict or '', 'No verdict.')}"
+        verdict, between = spread.verdict or "no verdict", words.points_interval(spread)
+        symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.points(spread.value)
+        return Finding(self.model, 2, self.task.name, symbol, verdict, value, sentence, unit=" points", between=between)
+
+    def refusals(self) -> Finding:
+        """Q3: how often it does not answer, and whether that depends on the truth."""
+        refusal, silent, difference = self.get("refusal_rate"), self.get("no_answer_rate"), self.get("refusal_difference")
+        if refusal is None or refusal.value is None:
+            return self.undefined(3, refusal)
+        parts = [f"{self.who} refuses {words.percent(refusal.value)} of {self.about} questions"]
+        if refusal.low is not None:
+            parts[0] += f" ({_level(refusal)} interval {words.percent_interval(refusal)})"
+        whole = silent if silent is not None and silent.value is not None else refusal
+        if whole.value is not None and whole.value > refusal.value:
+            parts.append(f"{words.percent(whole.value)} end without a definite answer")
+        selective = difference is not None and difference.verdict == "selective"
+        if difference is not None and difference.value is not None and refusal.value > 0:
+            where = "present" if difference.value >= 0 else "absent"
+            size = words.points(abs(difference.value))
+            shown = "" if selective else ", which these images do not show to be more than chance"
+            parts.append(f"it refuses {size} points more often where the condition is {where}{shown}")
+        answers = whole.high is not None and whole.high <= ANSWERS
+        symbol, verdict = ("✗", "selective") if selective else ("✓", "answers") if answers else ("≈", "leaves some open")
+        if not selective and not answers and whole.value == 0:  # none seen, but too few images to promise it
+            symbol, verdict = "✓", "none seen"
+        value, between = words.percent(whole.value), words.percent_interval(whole)
+        sentence = f"{'; '.join(parts)}."
+        return Finding(self.model, 3, self.task.name, symbol, verdict, value, sentence, unit=" open", between=between)
+
+
+def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Finding:
+    """Q4: the tuned model against its base on the same images and wordings."""
+    base, tuned, about = e.by["base"], e.by["tuned"], words.labels(view)[task.name]
+    head = f"{words.line(tuned)} against {words.line(base)} on {about}"
+    if e.value is None:
+        sentence = f"{head}: not measured: {why_not(e)}."
+        return Finding(tuned, 4, task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, base)
+    size, between = words.points(abs(e.value)), words.points_interval(e, signed=True)
+    signed = words.points(e.value, signed=True)
+    verdict = e.verdict or "no verdict"
+    told = {
+        "better": f"better by {size} points of balanced accuracy",
+        "worse": f"worse by {size} points of balanced accuracy",
+        "equivalent": f"the same within ±5 points of balanced accuracy ({signed})",
+    }.get(verdict, f"{signed} points of balanced accuracy, too uncertain for a verdict")
+    sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".")
+    least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))
+    if verdict == "undetermined" and least is not None and least.value is not None:
+        sentence += f" These images would show differences of {words.points(least.value)} points or more (4 times out of 5)."
+    wider = index.get(("delta_ba_all_over_wordings", frozenset(e.by.items())))
+    if wider is not None and wider.low is not None:
+        sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}."
+    relation = RELATIONS.get(e.by.get("relation", ""), "")
+    sentence += f" {relation}" if relation else ""
+    symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
+    return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, " points", between)
+
+
+def why_not(e: Estimate | None) -> str:
+    """Why there is no number."""
+    return "no estimate was made" if e is None else words.line(e.reason or "no reason is given")
+
+
+def _level(e: Estimate) -> str:
+    return f"{100 * e.level:.3g} %"
+
+
+def _interval(e: Estimate, text: str) -> str:
+    return f"; {_level(e)} interval {text}" if text else ""

@@ -15,6 +15,9 @@ from palpate.stats.intervals import Interval
 from palpate.stats.resampling import Array, over_prompts
 
 ONE_CLUSTER = "all cases belong to one group (patient or slide): nothing says how another would differ"
+ONE_CLUSTER_OF_CLASS = (
+    "the cases of one class, or its answers, come from one group (patient or slide): nothing says how another would differ"
+)
 TOO_FEW = "too few groups with this class or answer to resample"
 MEAN = ", mean over prompts"
 METHOD = "clustered bootstrap, Wilson interval on the effective sample size"
@@ -78,12 +81,17 @@ class Made:
         own = np.asarray(self.clusters if clusters is None else clusters)
         missing = int((~np.isfinite(values[1:])).sum())
         for at in range(values.size):
-            reason = ONE_CLUSTER if np.isfinite(values[at]) and own[at] < 2 else why
+            reason = one_cluster(self.clusters[at]) if np.isfinite(values[at]) and own[at] < 2 else why
             how = method
             if at == 0 and len(self.prompts) > 1:
                 how += f", mean over {len(self.prompts) - missing} of {len(self.prompts)} prompts" if missing else MEAN
             shown = float(values[at]) if own[at] >= 2 else math.nan
             yield self.estimate(name, at, shown, (float(interval.low[at]), float(interval.high[at])), how, reason)
+
+
+def one_cluster(clusters: int) -> str:
+    """Why a value that rests on a single cluster is not given, ``clusters`` being how many there are in all."""
+    return ONE_CLUSTER if clusters < 2 else ONE_CLUSTER_OF_CLASS
 
 
 def made(cell: Cell, level: float) -> Made:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells
-from palpate.measures._estimates import METHOD, ONE_CLUSTER, finished, made
+from palpate.measures._estimates import METHOD, ONE_CLUSTER, finished, made, one_cluster
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import proportion_interval
@@ -69,7 +69,7 @@ def _auroc(cell: Cell, draws: Draws, settings: MeasureSettings) -> Estimate:
     found = batch.estimate("auroc", 0, np.nan, (np.nan, np.nan), METHOD, why)
     found = replace(found, reason=why, n_cases=int(kept.sum()), n_clusters=count, n_left_out=missing)
     if min(clusters) < 2:
-        return replace(found, reason=ONE_CLUSTER) if count == 1 and min(clusters) else found
+        return replace(found, reason=one_cluster(count)) if min(clusters) else found
     weights = draws.of(cell.panel.task, cell.clusters)
     replicates = replicate_auroc(score[kept], label, cluster, weights)
     interval = proportion_interval(replicates, min(clusters), settings.level)

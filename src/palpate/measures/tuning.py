@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import ONE_CLUSTER, finished, place
+from palpate.measures._estimates import finished, one_cluster, place
 from palpate.nouns import Estimate, Lineage, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import Interval, shift_interval, two_sided_p
@@ -149,7 +149,7 @@ class _Pair:
         size = float(clusters.min())
         interval, narrow = (shift_interval(rows, floor, size, at, most_freedom=freedom) for at in (level, 2 * level - 1))
         value = float(rows.value[0]) if enough else np.nan
-        reason = ONE_CLUSTER if self.clusters == 1 else why
+        reason = why if int(clusters.min()) == 0 else one_cluster(self.clusters)
         p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else np.nan
         bounds = _bounds(interval) if enough else (np.nan, np.nan)
         yield _Difference(self._estimate(name, value, bounds, method, reason), p, _bounds(narrow))

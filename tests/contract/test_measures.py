@@ -1,0 +1,110 @@
+"""What every measure must do, whoever wrote it: announced names, a number or a reason, the same numbers every time."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from palpate.nouns import Estimate, Lineage, Panel, Perturbation
+from palpate.parts import Measure, MeasureSettings
+from palpate.registry import parts
+from planted import Planted, panel
+
+SETTINGS = MeasureSettings(lineages=(Lineage("m0", "m1", "parent"),), seed=3, draws=100)
+MEASURES = parts("measures")
+
+
+def study() -> list[Panel]:
+    """Two models on two tasks, with refusals, errors and margins."""
+    found = []
+    for task in range(2):
+        for model in range(2):
+            plan = Planted(20, 2, 4, 0.7, refusal=(0.1, 0.2))
+            one = plan.panel(seed=model + 10 * task, model=f"m{model}", task=f"t{task}", cases_seed=task)
+            one.outcome[0, 0] = -1
+            margin = np.random.default_rng([task, model]).normal(one.label[:, None, None], 1, one.outcome.shape)
+            found.append(replace(one, margin=margin, mass=np.full(margin.shape, 0.9), n_errors=1, best_accuracy=0.9))
+    return found
+
+
+def hard() -> list[list[Panel]]:
+    """Panels on which much is undefined."""
+    label = np.arange(8) % 2
+    return [
+        [],
+        [panel(np.zeros((0, 2)), np.zeros(0), model=m) for m in ("m0", "m1")],
+        [panel(np.full((8, 2), -1), label, model=m) for m in ("m0", "m1")],
+        [panel(np.full((8, 2), 3), label, model=m) for m in ("m0", "m1")],
+        [panel(np.zeros((8, 2)), np.ones(8), model=m) for m in ("m0", "m1")],
+        [panel(np.zeros((8, 2)), label, np.zeros(8, int), model=m) for m in ("m0", "m1")],
+        [panel(np.zeros((8, 1)), label, model="m0")],
+    ]
+
+
+@pytest.fixture(params=MEASURES, ids=str)
+def measure(request) -> Measure:
+    return MEASURES[request.param]
+
+
+def check(measure: Measure, estimates: list[Estimate]) -> None:
+    for e in estimates:
+        assert e.measure in measure.estimates
+        assert all(isinstance(k, str) and isinstance(v, str) for k, v in e.by.items())
+        numbers = [x for x in (e.value, e.low, e.high) if x is not None]
+        assert all(type(x) is float and math.isfinite(x) for x in numbers)
+        assert (e.value is None) == bool(e.reason), e
+        assert (e.low is None) == (e.high is None)
+        assert e.value is not None or (e.low is None and e.verdict is None)
+        assert e.low is None or e.low <= e.value <= e.high
+        assert type(e.n_cases) is type(e.n_clusters) is type(e.n_left_out) is int
+        assert e.method
+        json.dumps(asdict(e), allow_nan=False)
+
+
+def test_it_says_what_it_answers_and_in_which_words(measure):
+    assert isinstance(measure, Measure)
+    assert measure.question in range(1, 8)
+    assert all(len(text) > 20 for text in measure.estimates.values())
+
+
+def test_it_gives_a_number_or_a_reason_and_every_estimate_it_announces(measure):
+    found = list(measure.measure(study(), SETTINGS))
+    check(measure, found)
+    assert {e.measure for e in found} == set(measure.estimates)
+    places = [(e.measure, *sorted(e.by.items())) for e in found]
+    assert len(places) == len(set(places))
+
+
+def test_what_is_undefined_has_a_reason(measure):
+    for panels in hard():
+        check(measure, list(measure.measure(panels, SETTINGS)))
+
+
+def test_the_same_panels_in_any_order_give_the_same_estimates(measure):
+    first, again = (list(measure.measure(study(), SETTINGS)) for _ in range(2))
+    assert first == again
+    backwards = list(measure.measure(study()[::-1], SETTINGS))
+    assert sorted(map(repr, first)) == sorted(map(repr, backwards))
+
+
+def test_a_perturbation_is_named_and_never_mixed_with_the_images_as_they_are(measure):
+    plain = study()
+    blurred = [replace(p, perturbation=Perturbation("blur", 3), outcome=p.outcome[:, ::-1]) for p in plain]
+    found = list(measure.measure([*plain, *blurred], SETTINGS))
+    alone = list(measure.measure(plain, SETTINGS))
+    named = [e for e in found if e.by.get("perturbation") == "blur-3"]
+    assert len(named) == len(alone) == len(found) / 2
+    kept = [e for e in found if "perturbation" not in e.by]
+    assert [(e.measure, e.by, e.value, e.low) for e in kept] == [(e.measure, e.by, e.value, e.low) for e in alone]
+
+
+def test_it_leaves_its_panels_alone(measure):
+    panels, before = study(), study()
+    list(measure.measure(panels, SETTINGS))
+    for p, q in zip(panels, before, strict=True):
+        assert np.array_equal(p.outcome, q.outcome)
+        assert np.array_equal(p.margin, q.margin)

@@ -1,0 +1,68 @@
+"""Options with which the contract tests try each source and each kind of model.
+
+A part that works without options needs no entry here. One that does not adds one line: its name, and a function that takes an
+empty folder and gives the options.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palpate.registry import part
+from small import make_images
+
+Example = Callable[[Path], Mapping[str, Any]]
+
+
+def _table(folder: Path) -> Mapping[str, Any]:
+    images = sorted(make_images(folder / "images").rglob("*.png"))
+    with (folder / "cases.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "label", "patient"])
+        rows.writerows([i.relative_to(folder).as_posix(), i.parent.name, i.stem.split("_")[0]] for i in images)
+    return {"path": str(folder / "cases.csv"), "group": "patient"}
+
+
+def _hf(folder: Path) -> Mapping[str, Any]:
+    pytest.importorskip("torch")
+    where = Path(__file__).parent / "unit" / "models" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("tiny_checkpoints", where)
+    assert spec is not None
+    assert spec.loader is not None
+    tiny = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny)
+    tiny.make_llava(folder / "llava")
+    return {"path": str(folder / "llava"), "max_new_tokens": 4, "device": "cpu", "threads": 1}
+
+
+def _bundled(folder: Path) -> Mapping[str, Any]:
+    pytest.importorskip("torch")
+    weights = Path(str(importlib.util.find_spec("palpate.models").submodule_search_locations[0])) / "bundled" / "phantom-llava"  # type: ignore[index, union-attr]
+    if not (weights / "config.json").exists():
+        pytest.skip("the weights are not in this installation")
+    return {"checkpoint": "phantom-llava", "max_new_tokens": 4, "device": "cpu", "threads": 1}
+
+
+EXAMPLES: Mapping[str, Mapping[str, Example]] = {
+    "cases": {
+        "folder": lambda folder: {"path": str(make_images(folder / "images")), "group_regex": r"(person\d+)"},
+        "phantom": lambda folder: {"modality": "chest_xray", "size": 32},
+        "table": _table,
+    },
+    "models": {"bundled": _bundled, "hf": _hf, "scripted": lambda folder: {"accuracy": 0.8, "refusal_rate": 0.1}},
+}
+
+
+def example(folder: str, name: str, at: Path) -> Mapping[str, Any]:
+    """Example options of one part. Fails with what to add where a part has none and does need some."""
+    if name in EXAMPLES[folder]:
+        return EXAMPLES[folder][name](at)
+    if part(folder, name).options:
+        return {}
+    pytest.fail(f"the part {name!r} in {folder}/ has no example options: add a line to EXAMPLES in tests/example_options.py")

@@ -82,9 +82,8 @@ def main(names: Sequence[str]) -> None:
             total += seconds
             print(f"{name:9s} {module:15s} {count:6d} estimates {seconds:7.2f} s")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(
-            f"{name:9s} {readings} readings, 2,000 draws: {total:.2f} s ({time.process_time() - cpu:.2f} s of processor), peak memory {peak:.2f} GB"
-        )
+        cpu = time.process_time() - cpu
+        print(f"{name:9s} {readings} readings, 2,000 draws: {total:.2f} s, {cpu:.2f} s of processor, peak memory {peak:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,16 @@ class _Rows:
                 at += 1
         self.length = at
 
+    def name_gaps(self, figure: Figure, drawn: Drawn) -> None:
+        """Says in the chart where a row has no number."""
+        have = {row.y for row, _ in drawn}
+        for row in self.rows:
+            if row.y not in have:
+                text = f"<i>{words.NOT_MEASURED}</i>"
+                figure.add_annotation(
+                    x=0, xref="paper", xanchor="left", y=row.y, text=text, showarrow=False, font_size=11, xshift=2
+                )
+
     def lay(self, figure: Figure, title: str, x: str, height: int = 112) -> Figure:
         """Names on the axis, headings over their rows, the height that fits."""
         for y, text in self.headings:
@@ -100,7 +110,8 @@ def accuracy(view: ReportView) -> Figure | None:
         figure.add_trace(_dots(apart, "answered ones only", ORANGE, "diamond-open", shift=0.24, told=_told))
     lowest = min(e.low if e.low is not None else e.value or 0.0 for _, e in [*whole, *apart])
     figure.update_xaxes(range=[max(-0.02, min(0.38, lowest - 0.03)), 1.02], dtick=0.1)
-    return rows.lay(figure, _title("Better than chance?", view, 1), "balanced accuracy (0 to 1)")
+    rows.name_gaps(figure, whole)
+    return rows.lay(figure, _title("Better than chance?", view, 1), "balanced accuracy, 0 to 1")
 
 
 def spreads(view: ReportView) -> Figure | None:
@@ -119,7 +130,8 @@ def spreads(view: ReportView) -> Figure | None:
     figure.add_trace(_dots(corrected, "made by the wording", BLUE, "circle", scale=100, told=_points_told))
     top = max([100 * (e.high or e.value or 0.0) for _, e in [*corrected, *null, *naive]] + [5.0])
     figure.update_xaxes(range=[-0.02 * top, 1.04 * top])
-    return rows.lay(figure, _title("Depends on the wording?", view, 2), "spread over wordings, points (sd)")
+    rows.name_gaps(figure, corrected)
+    return rows.lay(figure, _title("Depends on the wording?", view, 2), "spread (sd), points")
 
 
 def wordings(view: ReportView, task: TaskCard) -> Figure | None:
@@ -163,7 +175,7 @@ def wordings(view: ReportView, task: TaskCard) -> Figure | None:
     values = [e.value or 0.0 for found in each.values() for e in found]
     figure.update_xaxes(range=[max(-0.02, min(0.38, min(values) - 0.05)), 1.02], dtick=0.1)
     title = f"{words.titles(view)[task.name]}: each dot is one wording"
-    return rows.lay(figure, title, "balanced accuracy of one wording", height=132)
+    return rows.lay(figure, title, "balanced accuracy, 0 to 1", height=132)
 
 
 def refusals(view: ReportView) -> Figure | None:
@@ -183,7 +195,8 @@ def refusals(view: ReportView) -> Figure | None:
         figure.add_trace(_dots(found, name, colour, symbol, scale=100, shift=shift, told=_percent_told))
     top = max([100 * (e.high if e.high is not None else e.value or 0.0) for _, e in [*present, *absent]] + [5.0])
     figure.update_xaxes(range=[-0.02 * top, min(102.0, 1.05 * top)])
-    return rows.lay(figure, _title("Refuses?", view, 3), "no definite answer, % of questions")
+    rows.name_gaps(figure, [*present, *absent])
+    return rows.lay(figure, _title("Refuses?", view, 3), "no definite answer, %")
 
 
 def silences(view: ReportView, task: TaskCard) -> Figure | None:
@@ -224,7 +237,7 @@ def silences(view: ReportView, task: TaskCard) -> Figure | None:
     )
     models = [_safe(m.name).replace("-", "-<br>", 1) for m in view.models]
     figure.update_xaxes(
-        title="model (numbers: % of questions)", tickvals=list(range(len(models))), ticktext=models, showgrid=False, fixedrange=True
+        title="model (% of questions)", tickvals=list(range(len(models))), ticktext=models, showgrid=False, fixedrange=True
     )
     figure.update_yaxes(
         title="wording",
@@ -260,14 +273,14 @@ def pairs(view: ReportView) -> Figure | None:
     ]
     figure = go.Figure()
     figure.add_vrect(x0=-EQUIVALENCE, x1=EQUIVALENCE, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
-    figure.add_trace(_line([0, 0], [-0.6, rows.length - 0.4], "no difference (grey: ±5 points)", "dash", GREY))
+    figure.add_trace(_line([0, 0], [-0.6, rows.length - 0.4], "equal (grey: ±5 points)", "dash", GREY))
     figure.add_trace(_dots(drawn, "these wordings", BLUE, "square", scale=100, told=_points_told))
     if wider:
         figure.add_trace(_dots(wider, "any such wordings", ORANGE, "square-open", scale=100, shift=0.24, told=_points_told))
     ends = [100 * abs(x) for _, e in [*drawn, *wider] for x in (e.low, e.high, e.value) if x is not None]
     reach = 1.06 * max([*ends, 10.0])
     figure.update_xaxes(range=[-reach, reach])
-    return rows.lay(figure, _title("Did tuning help?", view, 4), "tuned − base, points of balanced accuracy")
+    return rows.lay(figure, _title("Did tuning help? Tuned minus base.", view, 4), "balanced accuracy, points")
 
 
 # ---------------------------------------------------------------- traces
@@ -393,6 +406,6 @@ def _styled(figure: Figure, title: str, height: int) -> Figure:
         hoverlabel={"align": "left"},
         hovermode="closest",
     )
-    figure.update_xaxes(automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
-    figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8, ticks="")
+    figure.update_xaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    figure.update_yaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8, ticks="")
     return figure

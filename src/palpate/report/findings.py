@@ -93,7 +93,7 @@ def summary(found: Sequence[Finding], view: ReportView, model: str, question: in
     bases = {f.base for f in mine}
     groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for f in mine:
-        label = labels[f.task] + (f" (against {words.line(f.base)})" if len(bases) > 1 else "")
+        label = labels[f.task] + (f" against {words.line(f.base)}" if len(bases) > 1 else "")
         groups.setdefault((f.symbol, f.verdict, f.tone), []).append((label, f.short))
     return [Group(*key, tuple(tasks)) for key, tasks in groups.items()]
 
@@ -155,13 +155,13 @@ class _Teller:
         many = sum(p.cell == self.cell and p.form.closed for p in self.view.prompts[self.task.name])
         parts = [f"Over {words.count(many, 'wording')} the accuracy of {self.who} on {self.about} moves"]
         if naive is not None and naive.value is not None:
-            parts[0] += f" by {words.points(naive.value)} points (standard deviation)"
+            parts[0] += f" by {words.in_points(naive.value)} (standard deviation)"
             if null is not None and null.value is not None:
                 parts[0] += f"; sampling alone would make it {words.points(null.value)}"
                 parts[0] += f" ({words.points_interval(null)})" if null.low is not None else ""
-            parts.append(f"The wording itself: {words.points(spread.value)} points")
+            parts.append(f"The wording itself: {words.in_points(spread.value)}")
         else:
-            parts[0] += f" by {words.points(spread.value)} points beyond sampling noise (standard deviation)"
+            parts[0] += f" by {words.in_points(spread.value)} beyond sampling noise (standard deviation)"
         if spread.low is not None:
             parts[-1] += f" ({_level(spread)} interval {words.points_interval(spread)})"
         flips = self.get("flip_rate")
@@ -169,8 +169,8 @@ class _Teller:
             parts.append(f"Two wordings disagree on {words.percent(flips.value)} of images")
         sentence = f"{'. '.join(parts)}. {WORDINGS.get(spread.verdict or '', 'No verdict.')}"
         verdict, between = spread.verdict or "no verdict", words.points_interval(spread)
-        symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.points(spread.value)
-        return Finding(self.model, 2, self.task.name, symbol, verdict, value, sentence, unit=" points", between=between)
+        symbol, (value, _, unit) = words.SYMBOLS.get(verdict, words.UNKNOWN), words.in_points(spread.value).partition(" ")
+        return Finding(self.model, 2, self.task.name, symbol, verdict, value, sentence, unit=f" {unit}", between=between)
 
     def refusals(self) -> Finding:
         """Q3: how often it does not answer, and whether that depends on the truth."""
@@ -186,9 +186,9 @@ class _Teller:
         selective = difference is not None and difference.verdict == "selective"
         if difference is not None and difference.value is not None and refusal.value > 0:
             where = "present" if difference.value >= 0 else "absent"
-            size = words.points(abs(difference.value))
+            size = words.points(abs(difference.value), signed=True).lstrip("+")
             shown = "" if selective else ", which these images do not show to be more than chance"
-            parts.append(f"it refuses {size} points more often where the condition is {where}{shown}")
+            parts.append(f"it refuses {size} percentage points more often where the condition is {where}{shown}")
         answers = whole.high is not None and whole.high <= ANSWERS
         symbol, verdict = ("✗", "selective") if selective else ("✓", "answers") if answers else ("≈", "leaves some open")
         if not selective and not answers and whole.value == 0:  # none seen, but too few images to promise it
@@ -205,18 +205,18 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
     if e.value is None:
         sentence = f"{head}: not measured: {why_not(e)}."
         return Finding(tuned, 4, task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, base)
-    size, between = words.points(abs(e.value)), words.points_interval(e, signed=True)
+    size, between = words.in_points(abs(e.value), signed=True).lstrip("+"), words.points_interval(e, signed=True)
     signed = words.points(e.value, signed=True)
     verdict = e.verdict or "no verdict"
     told = {
-        "better": f"better by {size} points of balanced accuracy",
-        "worse": f"worse by {size} points of balanced accuracy",
+        "better": f"better by {size} of balanced accuracy",
+        "worse": f"worse by {size} of balanced accuracy",
         "equivalent": f"the same within ±5 points of balanced accuracy ({signed})",
-    }.get(verdict, f"{signed} points of balanced accuracy, too uncertain for a verdict")
+    }.get(verdict, f"{words.in_points(e.value, signed=True)} of balanced accuracy, too uncertain for a verdict")
     sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".")
     least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))
     if verdict == "undetermined" and least is not None and least.value is not None:
-        sentence += f" These images would show differences of {words.points(least.value)} points or more (4 times out of 5)."
+        sentence += f" These images would show differences of {words.points(least.value)} points and more (4 times out of 5)."
     wider = index.get(("delta_ba_all_over_wordings", frozenset(e.by.items())))
     if wider is not None and wider.low is not None:
         sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}."

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from palpate.report.view import Example, ExampleAnswer, ReportView
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
     from plotly.graph_objects import Figure
 
 
@@ -168,6 +170,20 @@ def _marked(answer: ExampleAnswer) -> tuple[str, str, str]:
     return answer.text[:start], answer.text[start:end], answer.text[max(start, end) :]
 
 
+NUMBERS = re.compile(r"\S*\d(?:–\S*\d\S*| %\S*)(?: %\S*)?")
+
+
+def _whole(text: str) -> Markup:
+    """A sentence whose intervals and per cents do not break over lines. Escapes what it is given."""
+    from markupsafe import Markup, escape
+
+    parts, at = [], 0
+    for found in NUMBERS.finditer(text):
+        parts += [escape(text[at : found.start()]), Markup('<span class="whole">{}</span>').format(found[0])]
+        at = found.end()
+    return Markup("").join([*parts, escape(text[at:])])
+
+
 def _fingerprint(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(k), v if isinstance(v, str) else json.dumps(v, sort_keys=True, default=str)) for k, v in facts.items()]
 
@@ -227,6 +243,7 @@ def _environment() -> Environment:
         of=words.of,
         marked=_marked,
         signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
+        whole=_whole,
     )
     found.globals.update(judged=words.judged, count=words.count)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from palpate.report.view import ReportView, TaskCard
 PLAIN_SECONDS = 10.0  # between two lines of progress where the output is no terminal
 WIDTH = 80
 ACROSS = 4  # tasks side by side: what fits
+NAME = 16  # columns of a model's name
 STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
 
 # ---------------------------------------------------------------- while it runs
@@ -137,17 +139,27 @@ def _matrix(view: ReportView, found: Sequence[Finding], tasks: Sequence[TaskCard
     """Models down, tasks across; each cell a symbol with its verdict over its number."""
     labels = words.labels(view)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("", overflow="fold", max_width=19)
+    table.add_column("", overflow="fold", max_width=NAME)
     for task in tasks:
         of_best = f"\nbest {words.possible(task.best_accuracy)}" if best and task.best_accuracy is not None else ""
         table.add_column(Text(labels[task.name] + of_best, style="dim"), overflow="fold", min_width=14)
     for model in view.models:
         mine = [f for f in found if f.model == model.name]
         for base in dict.fromkeys(f.base for f in mine):
-            name = words.line(model.name) + (f"\n− {words.line(base)}" if base else "")
+            name = _wrapped(words.line(model.name)) + (f"\n− {_wrapped(words.line(base))}" if base else "")
             cells = [next((f for f in mine if f.task == t.name and f.base == base), None) for t in tasks]
             table.add_row(Text(name), *map(_cell, cells))
     return table
+
+
+def _wrapped(name: str) -> str:
+    """A name too wide for its column, broken after a hyphen, slash or underscore rather than anywhere."""
+    lines = [""]
+    for piece in re.findall(r"[^-/_]*[-/_]?", name):
+        if lines[-1] and len(lines[-1] + piece) > NAME:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def _cell(f: Finding | None) -> Text:

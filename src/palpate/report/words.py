@@ -73,14 +73,20 @@ def number(value: float | None) -> str:
 
 
 def points(value: float | None, *, signed: bool = False) -> str:
-    """A difference in percentage points without false precision: whole points, one decimal below one point."""
+    """Percentage points without false precision: whole points; a decimal for small ones (differences below 1, spreads below 3)."""
     if value is None:
         return NOTHING
     size = 100 * value
-    text = f"{size:+.1f}" if abs(size) < 0.95 else f"{size:+.0f}"
+    text = f"{size:+.1f}" if abs(size) < (0.95 if signed else 2.95) else f"{size:+.0f}"
     if float(text) == 0:
         return "0"
     return (text if signed else text.lstrip("+")).replace("-", MINUS)
+
+
+def in_points(value: float | None, *, signed: bool = False) -> str:
+    """``6 points``, ``1 point``, ``+12 points``."""
+    text = points(value, signed=signed)
+    return f"{text} {'point' if text.strip('+' + MINUS) == '1' else 'points'}"
 
 
 def percent(value: float | None) -> str:
@@ -106,13 +112,18 @@ def points_interval(e: Estimate, *, signed: bool = False) -> str:
     """``4–8`` points or, for a difference, ``8 to 16`` and ``−3 to +8``; empty where there is none."""
     if e.low is None or e.high is None:
         return ""
-    low, high = (points(x, signed=signed and e.low < 0) for x in (e.low, e.high))
-    return f"{low} to {high}" if signed else f"{low}–{high}"
+    low, high = (points(x, signed=signed) for x in (e.low, e.high))
+    if signed:
+        return f"{low} to {high}" if e.low < 0 else f"{low.lstrip('+')} to {high.lstrip('+')}"
+    return f"{low}–{high}"
 
 
 def percent_interval(e: Estimate) -> str:
     """``4.1–6.1 %``; empty where there is none."""
-    return "" if e.low is None or e.high is None else f"{_percent(e.low)}–{_percent(e.high)} %"
+    if e.low is None or e.high is None:
+        return ""
+    low, high = _percent(e.low), _percent(e.high)
+    return f"{low} %" if low == high else f"{low}–{high} %"
 
 
 def bounds(e: Estimate) -> str:

@@ -18,7 +18,8 @@
       if (!element) continue;
       const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom" };
       if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
-      Plotly.react(element, chart.data, { ...chart.layout, ...own }, config);
+      const data = chart.data.map((t) => (t.type === "heatmap" ? { ...t, textfont: { ...t.textfont, color: ink } } : t));
+      Plotly.react(element, data, { ...chart.layout, ...own }, config);
     }
   }
   const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();

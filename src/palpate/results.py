@@ -82,6 +82,8 @@ class Results:
 
     def read(self) -> int:
         """Read what is not read yet; returns how many."""
+        with self.folder.ledger():  # raises where there is none: only asking begins a run
+            pass
         with self.folder.writing(self.study.name, self.study.to_toml()) as ledger:
             found = read(self.study, ledger)
         if found:  # what was measured before is no longer what the ledger says

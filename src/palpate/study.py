@@ -352,10 +352,11 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
     for entry, task in zip(text["tasks"], study.tasks, strict=True):
         assert task.source is not None
-        entry["prompts"] = entry.pop("prompts", parsed.prompts)
         if "file" in entry:
             entry["file"] = str(absolute(entry["file"], folder, "file"))
+        entry["prompts"] = entry.get("prompts", parsed.prompts)
         entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}
         entry["source"] = {"kind": task.source.kind, **task.source.options}
-    # TOML has no null, and plain keys must come before tables.
-    return {**{k: v for k, v in text.items() if not isinstance(v, (dict, list))}, **text}
+    text["tasks"] = [{key: entry[key] for key in TaskEntry.model_fields if key in entry} for entry in text["tasks"]]
+    # In the order of the fields, whatever was given and whatever filled in: the text of the text is the same text.
+    return {key: text[key] for key in StudyFile.model_fields}

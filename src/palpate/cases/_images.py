@@ -155,7 +155,7 @@ def _refuse_absurd(image: Image) -> None:
 def _to_rgb(image: Image) -> tuple[Image, dict[str, str]]:
     settings = {"rule": RULE}
     # Asked first: reading a PNG's orientation already loads it, and then the file's own depth is forgotten.
-    deep_colour = any(";16" in str(tile.args) for tile in image.tile) and image.mode in ("RGB", "RGBA", "LA")
+    deep_colour = any(";16" in str(tile.args) for tile in getattr(image, "tile", ())) and image.mode in ("RGB", "RGBA", "LA")
     orientation = _orientation(image)
     if orientation != 1:
         settings["orientation"] = str(orientation)

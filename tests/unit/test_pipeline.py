@@ -1,0 +1,120 @@
+"""The whole pipeline: in order, keeping what it has, writing nothing where it cannot begin."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from palpate import pipeline
+from palpate.errors import ModelError, RunError, SourceError
+from palpate.models.scripted import ScriptedModel
+from palpate.nouns import Tally
+from palpate.results import Results
+from palpate.stages.plan import Plan
+from palpate.store.folder import RunFolder
+from palpate.study import Study
+
+Edit = Callable[[str, str], Path]
+
+
+def test_it_says_what_it_plans_and_how_it_gets_on(small_study: Path, tmp_path: Path) -> None:
+    plans: list[Plan] = []
+    tallies: list[Tally] = []
+    results = pipeline.run(Study.load(small_study), tmp_path / "run", on_plan=plans.append, on_progress=tallies.append)
+    assert [p.n_trials for p in plans] == [288]
+    assert tallies[-1].done == tallies[-1].total == 288
+    assert {t.model for t in tallies} == {"base", "tuned"}
+    assert isinstance(results, Results)
+    assert results.estimates
+
+
+def test_a_study_that_cannot_be_planned_leaves_nothing(small_study: Path, tmp_path: Path) -> None:
+    study = Study.load(small_study)
+    for image in (tmp_path / "images").rglob("*.png"):
+        image.unlink()
+    with pytest.raises(SourceError):
+        pipeline.run(study, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_breaks_keeps_what_was_answered(small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.load(small_study)
+    ask = ScriptedModel.ask
+
+    def breaks(self: ScriptedModel, stimuli):
+        if stimuli[0].block.model == "tuned":
+            raise ModelError("out of memory", where="model 'tuned'", hint="a smaller batch")
+        return ask(self, stimuli)
+
+    monkeypatch.setattr(ScriptedModel, "ask", breaks)
+    with pytest.raises(ModelError, match="out of memory"):
+        pipeline.run(study, tmp_path / "run")
+    monkeypatch.setattr(ScriptedModel, "ask", ask)
+    with RunFolder(tmp_path / "run").ledger() as ledger:
+        assert len(ledger.attempts()) == 144
+    results = pipeline.run(study, tmp_path / "run")
+    with results.folder.ledger() as ledger:
+        assert set(ledger.attempts().values()) == {(1, False)}
+        assert len(ledger.attempts()) == 288
+        assert len(ledger.sessions()) == 2
+
+
+def test_every_start_is_recorded_without_host_or_user(finished: Path) -> None:
+    with RunFolder(finished).ledger() as ledger:
+        (session,) = ledger.sessions()
+    assert session["python"] == platform.python_version()
+    assert set(session) >= {"started", "palpate", "numpy", "platform"}
+    shown = json.dumps(session)
+    assert platform.node() not in shown
+    assert getpass.getuser() not in shown
+
+
+def test_a_changed_study_adds_to_its_run(edited: Edit, tmp_path: Path) -> None:
+    study = Study.load(edited("[measure]", "[measure]"))
+    few = replace(study, perturbations=study.perturbations)
+    first = pipeline.run(few, tmp_path / "run")
+    wider = Study.load(edited('prompts = "reference"', 'prompts = "reference"\nrepeats = 2'))
+    second = pipeline.run(wider, tmp_path / "run")
+    with second.folder.ledger() as ledger:
+        assert len(ledger.attempts()) == 576
+    assert (
+        {p.outcome.shape for p in first.panels} == {p.outcome.shape for p in second.panels} == {(12, 12, 2)}
+    )  # the last plan counts
+    narrow = Study.load(edited("\nrepeats = 2", ""))
+    third = pipeline.run(narrow, tmp_path / "run")
+    assert {p.outcome.shape for p in third.panels} == {(12, 12, 1)}
+    with third.folder.ledger() as ledger:
+        assert len(ledger.attempts()) == 576
+
+
+def test_two_runs_at_once_in_one_folder(small_study: Path, tmp_path: Path) -> None:
+    study = Study.load(small_study)
+    with RunFolder(tmp_path / "run").writing(study.name, study.to_toml()), pytest.raises(RunError, match="another run is writing"):
+        pipeline.run(study, tmp_path / "run")
+
+
+def test_reading_again_forgets_old_estimates(small_study: Path, tmp_path: Path) -> None:
+    study = Study.load(small_study)
+    pipeline.ask(pipeline.plan(study), RunFolder(tmp_path / "run"))
+    results = Results.open(tmp_path / "run")
+    assert all(e.value is None for e in results.measure("ba_all"))
+    assert (results.panels[0].outcome == -1).all()
+    assert not [e for e in results.estimates if e.measure == "ba_all" and e.value is not None]
+    assert results.read() == 288
+    assert all(e.value is not None for e in results.measure("ba_all"))
+    assert (results.panels[0].outcome >= 0).all()
+    assert results.read() == 0
+
+
+def test_the_gate_of_a_run_reads_its_studys_conditions(edited: Edit, tmp_path: Path) -> None:
+    study = Study.load(edited("[measure]", '[gate]\nconditions = ["ba_all.low >= 0.999 for model=base"]\n[measure]'))
+    verdict = pipeline.run(study, tmp_path / "run").gate()
+    assert verdict.exit_code == 1
+    assert {r.held for r in verdict.results} == {"fail"}
+    assert json.loads(verdict.to_json())["exit_code"] == 1

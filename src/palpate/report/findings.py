@@ -23,6 +23,11 @@ WORDINGS = {
     "robust": "Robust.",
     "undetermined": "These images cannot tell whether that matters.",
 }
+STEADY = {  # what a small spread amounts to where the model is not shown to know: no praise
+    "at chance": ("≈", "consistently at chance", "Steady, but at chance however one asks: that is no praise."),
+    "below chance": ("✗", "consistently below chance", "Steady, but below chance however one asks."),
+    "undetermined": ("?", "steady, perhaps guessing", "Steady, but these images cannot tell it from guessing: that is no praise."),
+}
 RELATIONS = {
     "sibling": "The two are siblings, so this is not the effect of tuning alone.",
     "unrelated": "The two are unrelated, so this is not the effect of tuning.",
@@ -167,9 +172,13 @@ class _Teller:
         flips = self.get("flip_rate")
         if flips is not None and flips.value is not None:
             parts.append(f"Two wordings disagree on {words.percent(flips.value)} of images")
-        sentence = f"{'. '.join(parts)}. {WORDINGS.get(spread.verdict or '', 'No verdict.')}"
         verdict, between = spread.verdict or "no verdict", words.points_interval(spread)
-        symbol, (value, _, unit) = words.SYMBOLS.get(verdict, words.UNKNOWN), words.in_points(spread.value).partition(" ")
+        symbol, said = words.SYMBOLS.get(verdict, words.UNKNOWN), WORDINGS.get(verdict, "No verdict.")
+        whole = self.get("ba_all")
+        if verdict == "robust" and whole is not None and whole.verdict in STEADY:
+            symbol, verdict, said = STEADY[whole.verdict]
+        sentence = f"{'. '.join(parts)}. {said}"
+        value, _, unit = words.in_points(spread.value).partition(" ")
         return Finding(self.model, 2, self.task.name, symbol, verdict, value, sentence, unit=f" {unit}", between=between)
 
     def refusals(self) -> Finding:
@@ -215,7 +224,7 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
     }.get(verdict, f"{words.in_points(e.value, signed=True)} of balanced accuracy, too uncertain for a verdict")
     sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".")
     least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))
-    if verdict == "undetermined" and least is not None and least.value is not None:
+    if verdict in ("undetermined", "equivalent") and least is not None and least.value is not None:
         sentence += f" These images would show differences of {words.points(least.value)} points and more (4 times out of 5)."
     wider = index.get(("delta_ba_all_over_wordings", frozenset(e.by.items())))
     if wider is not None and wider.low is not None:

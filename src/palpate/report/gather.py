@@ -123,9 +123,10 @@ def _examples(study: Study, ledger: Ledger, planned: Planned, panels: Sequence[P
 def _worth_seeing(panels: Sequence[Panel], count: int) -> list[tuple[int, str]]:
     """(case, why it is shown), ``count`` different cases; ties go to the first."""
     codes = np.concatenate([p.outcome[:, :, 0] for p in panels], axis=1)
+    read = (codes >= 0).sum(axis=1)  # an error is no answer: neither wrong nor another opinion
     asserted, denied = codes == OUTCOME_CODE[Outcome.POSITIVE], codes == OUTCOME_CODE[Outcome.NEGATIVE]
     label = panels[0].label[:, None] == 1
-    right = np.where(label, asserted, denied).mean(axis=1)
+    right = np.where(label, asserted, denied).sum(axis=1) / np.where(read > 0, read, np.nan)  # never read: last in either order
     flips = np.mean([_flips(p.outcome[:, :, 0]) for p in panels], axis=0)
     orders = (
         (np.argsort(-flips, kind="stable"), "answers depend most on the wording"),
@@ -141,12 +142,12 @@ def _worth_seeing(panels: Sequence[Panel], count: int) -> list[tuple[int, str]]:
 
 
 def _flips(codes: NDArray[np.int8]) -> NDArray[np.float64]:
-    """(n,) share of pairs of prompts whose outcomes differ, of (n, P) codes; 0 where there is one prompt."""
-    prompts = codes.shape[1]
-    if prompts < 2:
-        return np.zeros(codes.shape[0])
-    differ = (codes[:, :, None] != codes[:, None, :]).sum(axis=(1, 2))
-    return np.asarray(differ / (prompts * (prompts - 1)), dtype=np.float64)
+    """(n,) share of pairs of prompts, both read, whose outcomes differ, of (n, P) codes; 0 where fewer than two were read."""
+    valid = codes >= 0
+    both = valid[:, :, None] & valid[:, None, :]
+    differ = ((codes[:, :, None] != codes[:, None, :]) & both).sum(axis=(1, 2))
+    pairs = both.sum(axis=(1, 2)) - valid.sum(axis=1)
+    return np.asarray(differ / np.maximum(pairs, 1), dtype=np.float64)
 
 
 def _answers(ledger: Ledger, planned: Planned, panels: Sequence[Panel], at: int, by: str) -> Iterator[ExampleAnswer]:

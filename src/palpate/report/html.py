@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import html
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -106,7 +107,7 @@ def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapp
 def _add(charts: dict[str, Mapping[str, Any]], prefix: str, figure: Figure) -> Chart:
     """Puts a figure among the page's charts. Its title becomes the page's, where it can wrap."""
     plain = json.loads(figure.to_json())
-    title = figure.layout.title.text
+    title = html.unescape(figure.layout.title.text)  # escaped for plotly; the template escapes it for the page
     del plain["layout"]["title"]
     identity = f"chart-{prefix}-{len(charts)}"
     charts[identity] = plain

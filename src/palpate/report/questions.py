@@ -50,7 +50,8 @@ QUESTIONS: tuple[Question, ...] = (
         "Every image was asked about in several wordings of the same question. Scores scatter over wordings even if wording makes "
         "no difference, because each is measured on a sample of images; the grey band shows how far. What is left beyond that is "
         "the spread that the wording itself makes. Fragile: surely more than 2 points; robust: surely less than 5.",
-        "The spread describes wordings like these. The best wording seen here is best partly by luck: it is no advice on how "
+        "The spread describes wordings like these. A model that guesses is steady too, so a small spread is praise only where "
+        "the accuracy is shown to be better than chance. The best wording seen here is best partly by luck: it is no advice on how "
         "to ask.",
         (
             "prompt_spread",

@@ -146,7 +146,7 @@ def test_stopped_by_hand(folder: Path, tmp_path: Path, whole: tuple[Rows, bytes]
     assert "what was answered is kept; the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert "leaked" not in errors
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     kept = answers(out)
     assert 40 <= len(kept) < TRIALS
     finish(folder, out, kept, whole)

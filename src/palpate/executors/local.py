@@ -79,6 +79,7 @@ class LocalExecutor:
             raise RunError(
                 "a worker process ended (out of memory, or killed)",
                 where=f"model {model.name!r}",
+                expected='workers that stay; a script of your own needs `if __name__ == "__main__":` around what it runs',
                 hint="run the same command again: it goes on where it stopped; fewer `ask.workers` need less memory",
             ) from None
 

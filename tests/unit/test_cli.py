@@ -33,6 +33,11 @@ def texts(run: Path) -> list[tuple[str, int, str, str]]:
         return list(ledger.texts())
 
 
+def unwrapped(text: str) -> str:
+    """Without the line breaks of a narrow terminal; a long path may break anywhere."""
+    return " ".join(text.split())
+
+
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A finished run to change; its study's conditions are set by ``conditions``."""
@@ -96,8 +101,8 @@ def test_run_leaves_a_whole_run(cli: Cli, small_study: Path, tmp_path: Path) -> 
 def test_run_again_asks_nothing_and_says_the_same(cli: Cli, copied: Path) -> None:
     before = (copied / "estimates.json").read_bytes(), texts(copied)
     result = cli("run", copied / "study.toml", "--out", copied)
-    assert "288 answered in" in result.stderr
-    assert ", 0 to ask." in result.stderr
+    assert "288 answered in" in unwrapped(result.stderr)
+    assert "0 to ask." in unwrapped(result.stderr)
     assert ((copied / "estimates.json").read_bytes(), texts(copied)) == before
 
 
@@ -134,8 +139,8 @@ def test_plan_runs_nothing(cli: Cli, small_study: Path, tmp_path: Path) -> None:
     result = cli("plan", small_study, "--out", tmp_path / "run")
     assert "Study small: base, tuned" in result.stdout
     assert re.search(r"pneumonia_cxr +12 +6 +6 +12 +0", result.stdout)
-    assert "0 answered in" in result.stdout
-    assert "288 to ask." in result.stdout
+    assert "0 answered in" in unwrapped(result.stdout)
+    assert "288 to ask." in unwrapped(result.stdout)
     assert not (tmp_path / "run").exists()
 
 
@@ -144,12 +149,12 @@ def test_plan_knows_what_is_answered(cli: Cli, copied: Path, tmp_path: Path) -> 
     (tmp_path / "wider.toml").write_text(wider, encoding="utf-8")
     result = cli("plan", tmp_path / "wider.toml", "--out", copied)
     assert "576 questions" in result.stdout
-    assert "288 to ask." in result.stdout
+    assert "288 to ask." in unwrapped(result.stdout)
 
 
 def test_plan_counts_what_was_left_out(cli: Cli, small_study: Path, tmp_path: Path) -> None:
     next((small_study.parent / "images").rglob("*.png")).write_bytes(b"x")
-    assert "1 files were left out" in cli("plan", small_study, "--out", tmp_path / "run").stdout
+    assert "1 files were left out" in unwrapped(cli("plan", small_study, "--out", tmp_path / "run").stdout)
 
 
 def test_ask_read_measure_report_one_by_one(cli: Cli, small_study: Path, tmp_path: Path, finished: Path) -> None:

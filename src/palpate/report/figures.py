@@ -26,6 +26,7 @@ SHADES = ((0.0, "rgba(0,114,178,0)"), (1.0, "rgba(0,114,178,.6)"))  # see-throug
 EQUIVALENCE = 5.0  # points within which a difference counts as none (METHODS D2)
 FORM_MARKS = {Form.YES_NO: (BLUE, "circle"), Form.AB: (ORANGE, "diamond"), Form.BA: (GREEN, "square")}
 ROW, CELL = 26, 24  # pixels of a row of a dot plot, of a heat map
+LONGEST = 32  # characters of a name on a chart
 HOVER = "%{customdata}<extra></extra>"
 
 
@@ -71,11 +72,11 @@ class _Rows:
         """Names on the axis, headings over their rows, the height that fits."""
         for y, text in self.headings:
             figure.add_annotation(
-                x=0, xref="paper", xanchor="left", y=y, text=f"<b>{_safe(text)}</b>", showarrow=False, font={"size": 13}, xshift=2
+                x=0, xref="paper", xanchor="left", y=y, text=f"<b>{_name(text)}</b>", showarrow=False, font={"size": 13}, xshift=2
             )
         figure.update_yaxes(
             tickvals=[r.y for r in self.rows],
-            ticktext=[_safe(r.name) for r in self.rows],
+            ticktext=[_name(r.name) for r in self.rows],
             range=[self.length - 0.4, -0.6],
             fixedrange=True,
             title=None,
@@ -235,14 +236,14 @@ def silences(view: ReportView, task: TaskCard) -> Figure | None:
             ygap=2,
         )
     )
-    models = [_safe(m.name).replace("-", "-<br>", 1) for m in view.models]
+    models = [_name(m.name).replace("-", "-<br>", 1) for m in view.models]
     figure.update_xaxes(
         title="model (% of questions)", tickvals=list(range(len(models))), ticktext=models, showgrid=False, fixedrange=True
     )
     figure.update_yaxes(
         title="wording",
         tickvals=list(range(len(names))),
-        ticktext=[_safe(n) for n in names],
+        ticktext=[_name(n) for n in names],
         autorange="reversed",
         showgrid=False,
         fixedrange=True,
@@ -385,7 +386,13 @@ def _asked(e: Estimate, text: str) -> str:
 
 def _safe(text: str) -> str:
     """Plotly reads a little HTML and its own ``%{…}`` in texts: what comes from outside must stay text."""
-    return escape(words.line(text), quote=True).replace("{", "&#123;").replace("$", "&#36;")
+    return escape(words.line(text), quote=False).replace("{", "&#123;").replace("$", "&#36;")
+
+
+def _name(text: str) -> str:
+    """A name on an axis or over a group: safe, and no longer than leaves the chart room."""
+    short = words.line(text)
+    return _safe(short if len(short) <= LONGEST else short[: LONGEST - 1] + "…")
 
 
 def _title(question: str, view: ReportView, number: int) -> str:

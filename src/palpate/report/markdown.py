@@ -144,7 +144,7 @@ def _models(view: ReportView) -> list[str]:
 def _methods(view: ReportView) -> list[str]:
     names = dict.fromkeys(e.measure for e in view.estimates)
     lines = ["## What the numbers are", ""]
-    lines += [f"- `{name}`: {_inert(view.definitions.get(name) or 'no definition is given')}" for name in names]
+    lines += [f"- {_inert(name)}: {_inert(view.definitions.get(name) or 'no definition is given')}" for name in names]
     lines += ["", "How intervals were made:", "", *(f"- {_inert(m)}" for m in dict.fromkeys(e.method for e in view.estimates)), ""]
     rest = [e for e in view.estimates if e.measure not in MEASURED]
     lines += ["### Other estimates", "", *_table(NUMBERS, (_row(e) for e in rest)), ""] if rest else []

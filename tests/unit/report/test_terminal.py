@@ -1,0 +1,165 @@
+"""The terminal: a summary in 80 columns, progress with and without a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from palpate.nouns import Tally
+from palpate.report import terminal
+from palpate.report.terminal import progress, render_summary
+from palpate.report.view import ReportView
+from synthetic_report import HOSTILE, MODELS, TASKS
+
+ESCAPE = "\x1b"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes standard output a terminal that knows colours."""
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_it_fits_eighty_columns(view: ReportView, hostile: ReportView, bare: ReportView) -> None:
+    for shown in (view, hostile, bare):
+        for line in render_summary(shown, "runs/" + "a-long-folder/" * 8 + "report.html").splitlines():
+            assert cell_len(line) <= 80, line
+
+
+def test_many_tasks_are_shown_four_at_a_time(view: ReportView) -> None:
+    more = tuple(replace(t, name=f"{t.name}{k}", condition=f"{t.condition} {k}") for k in range(3) for t in view.tasks)
+    text = render_summary(replace(view, tasks=more, prompts={t.name: view.prompts[TASKS[0][0]] for t in more}))
+    assert all(cell_len(line) <= 80 for line in text.splitlines())
+    assert all(f"{k}" in text for k in range(3))
+    assert text.count("phantom-gemma") >= 3 * 3
+
+
+def test_every_question_has_its_matrix(view: ReportView) -> None:
+    text = render_summary(view, "runs/phantom/report.html")
+    for heading in ("Better than chance?", "Depends on the wording?", "Refuses?", "Did tuning help?"):
+        assert f"\n{heading}" in text
+    assert "0.90 0.85–0.95" in text
+    assert "✗ fragile" in text
+    assert "6 (4–8)" in text
+    assert "✗ selective" in text
+    assert "12 % open" in text
+    assert "+12 (8 to 16)" in text
+    assert "best 0.975" in text
+
+
+def test_what_went_wrong_and_what_is_missing_is_said(view: ReportView) -> None:
+    text = " ".join(render_summary(view, "runs/phantom/report.html").split())
+    assert "error, 17 times: image could not be sent" in text
+    assert "Images left out because they could not be used: 2 of" in text
+    assert "– not measured" in text
+    assert "Not examined: Looks at the image? Knows more than it says? Knows when to abstain?" in text
+    assert "fail: ba_all.low >= 0.8" in text
+    assert text.endswith("report: runs/phantom/report.html")
+
+
+def test_names_break_after_a_hyphen(view: ReportView) -> None:
+    text = render_summary(view)
+    assert re.search(r"^phantom-llava-\s", text, re.MULTILINE)
+    assert re.search(r"^med\s", text, re.MULTILINE)
+
+
+def test_no_colour_where_there_is_no_terminal(view: ReportView) -> None:
+    assert ESCAPE not in render_summary(view)
+
+
+def test_colour_on_a_terminal(view: ReportView, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_terminal(monkeypatch)
+    assert re.search(f"{ESCAPE}\\[[0-9;]*3[12]m", render_summary(view))
+
+
+def test_no_color_is_honoured(view: ReportView, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_terminal(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = render_summary(view)
+    assert not re.search(f"{ESCAPE}\\[[0-9;]*[34][0-9]", text)
+    assert "✗ fragile" in re.sub(f"{ESCAPE}\\[[0-9;]*m", "", text), "symbol and word say it without colour"
+
+
+def test_no_text_steers_the_terminal(hostile: ReportView) -> None:
+    named = replace(hostile, models=(*hostile.models[:1], replace(hostile.models[1], name="a\x1b[2Jb[red]c")))
+    text = render_summary(named)
+    assert ESCAPE not in text
+    assert "\x07" not in text
+    assert "\u202e" not in text
+    assert "[red]" in "".join(text.split()), "a name is no markup"
+
+
+def test_a_study_not_yet_asked_has_a_summary(bare: ReportView) -> None:
+    assert "7,200 not asked yet" in render_summary(bare)
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_quiet_says_nothing() -> None:
+    out = Terminal()
+    with progress(quiet=True, file=out) as advance:
+        advance(Tally(5, 10, 0, 0, MODELS[0]))
+    assert out.getvalue() == ""
+
+
+def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    with progress(file=out) as advance:
+        for second in range(41):
+            now[0] = 100.0 + second
+            advance(Tally(20 + 2 * second, 100, 20, 1, MODELS[0]))
+        now[0] = 145.0
+        advance(Tally(100, 100, 20, 2, MODELS[0]))
+        advance(Tally(100, 100, 20, 2, MODELS[0]))
+    assert out.getvalue().splitlines() == [
+        "phantom-llava: 40 of 100 asked, 2/s, 30 s left, 1 error",
+        "phantom-llava: 60 of 100 asked, 2/s, 20 s left, 1 error",
+        "phantom-llava: 80 of 100 asked, 2/s, 10 s left, 1 error",
+        "phantom-llava: 100 of 100 asked, 2/s, 1 error",
+    ]
+
+
+def test_what_was_answered_before_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0)
+    pace = terminal._Pace()
+    monkeypatch.setattr(time, "monotonic", lambda: 20.0)
+    assert pace.rate(Tally(60, 100, 50, 0, "m")) == 1.0
+    assert pace.rate(Tally(50, 100, 50, 0, "m")) == 0.0
+    assert pace.rate(Tally(20, 100, 50, 0, "m")) == 0.0
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    out = Terminal()
+    with progress(file=out) as advance:
+        for done in range(0, 101, 10):
+            advance(Tally(done, 100, 0, 3, "odd[name]"))
+    seen = re.sub(f"{ESCAPE}\\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert "odd[name]" in seen
+    assert "/100" in seen
+    assert "/s" in seen
+    assert "3 errors" in seen
+
+
+@pytest.mark.parametrize("bad", HOSTILE)
+def test_a_model_named_in_bad_faith_breaks_no_line(bad: str) -> None:
+    out = io.StringIO()
+    with progress(file=out) as advance:
+        advance(Tally(1, 1, 0, 0, bad))
+    assert out.getvalue().count("\n") == 1
+    assert ESCAPE not in out.getvalue()

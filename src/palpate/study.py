@@ -16,7 +16,7 @@ from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Polarity, Prompt
 from palpate.parts import Labels, ModelKind, ModelSpec, Sample
 from palpate.registry import part, parts
-from palpate.task import LabelsFile, SourceFile, Task, load_task, load_task_file, prompt_set, source_spec
+from palpate.task import LabelsFile, SourceFile, Task, load_task, load_task_file, prompt_set, source_spec, task_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,15 @@ class PromptFile(_File):
 
 
 class TaskEntry(_File):
-    """``[[tasks]]``: a task by name (``task`` or ``file`` where the name is the user's own), and its source of cases."""
+    """``[[tasks]]``: a task by name (``task`` or ``file`` where the name is the user's own), and its source of cases.
+
+    ``definition`` is a task file's content in place: so a run's own study needs no other file.
+    """
 
     name: str = Field(min_length=1)
     task: str | None = None
     file: str | None = None
+    definition: dict[str, Any] | None = None
     prompts: str | None = None
     wordings: list[PromptFile] = []
     labels: LabelsFile | None = None
@@ -241,8 +245,13 @@ def _checkpoint(given: str, folder: Path, where: str) -> str:
 
 
 def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
+    ways = [way for way in ("task", "file", "definition") if getattr(entry, way) is not None]
+    if len(ways) > 1:
+        raise StudyError(f"both `{ways[0]}` and `{ways[1]}` are given", where=where, expected="one of them")
     if entry.file is not None:
-        task = load_task_file(_task_file(entry, folder, where))
+        task = load_task_file(_task_file(entry.file, folder, f"{where}.file"))
+    elif entry.definition is not None:
+        task = task_from(entry.name, entry.definition, f"{where}.definition", folder)
     else:
         task = load_task(entry.task or entry.name, where=f"{where}.{'task' if entry.task else 'name'}")
     set_name = entry.prompts or study.prompts
@@ -265,12 +274,10 @@ def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
     return replace(task, name=entry.name, prompts=prompts, source=source, labels=labels)
 
 
-def _task_file(entry: TaskEntry, folder: Path, where: str) -> Path:
-    if entry.task is not None:
-        raise StudyError("both `task` and `file` are given", where=where, expected="one of them")
-    path = absolute(entry.file or "", folder, f"{where}.file")
+def _task_file(given: str, folder: Path, where: str) -> Path:
+    path = absolute(given, folder, where)
     if not path.is_file():
-        raise StudyError(f"there is no task file {path}", where=f"{where}.file", expected="a TOML file", hint=nearest_file(path))
+        raise StudyError(f"there is no task file {path}", where=where, expected="a TOML file", hint=nearest_file(path))
     return path
 
 
@@ -353,7 +360,8 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     for entry, task in zip(text["tasks"], study.tasks, strict=True):
         assert task.source is not None
         if "file" in entry:
-            entry["file"] = str(absolute(entry["file"], folder, "file"))
+            entry["definition"] = load_toml(absolute(entry.pop("file"), folder, "file"))
+            entry["definition"].pop("source", None)  # given below, its paths made absolute
         entry["prompts"] = entry.get("prompts", parsed.prompts)
         entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}
         entry["source"] = {"kind": task.source.kind, **task.source.options}

@@ -142,6 +142,24 @@ BROKEN: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "pair twice": ("[measure]", '[[pairs]]\nbase = "base"\ntuned = "tuned"\n[measure]', "pairs", ("is given twice",)),
     "task and file": ('name = "pneumonia_cxr"', 'name = "x"\ntask = "pneumonia_cxr"\nfile = "x.toml"', "tasks[0]", ("both",)),
     # --- paths
+    "task and definition": (
+        'name = "pneumonia_cxr"',
+        'name = "x"\ntask = "pneumonia_cxr"\ndefinition = { twin_of = "pneumonia_cxr" }',
+        "tasks[0]",
+        ("both `task` and `definition`",),
+    ),
+    "twin of what is not there": (
+        'name = "pneumonia_cxr"',
+        'name = "x"\ndefinition = { twin_of = "pneumonia" }',
+        "tasks[0].definition: twin_of",
+        ("did you mean 'pneumonia_cxr'",),
+    ),
+    "half a definition": (
+        'name = "pneumonia_cxr"',
+        'name = "x"\ndefinition = { title = "X" }',
+        "tasks[0].definition: modality",
+        ("is missing",),
+    ),
     "no such task file": (
         'name = "pneumonia_cxr"',
         'name = "x"\nfile = "stdy.toml"',
@@ -373,6 +391,14 @@ def test_the_text_loads_to_an_equal_study(full: Path, tmp_path: Path, monkeypatc
     assert again.to_toml() == study.to_toml()
     for one, other in zip(again.models + again.tasks, study.models + study.tasks, strict=True):
         assert one == other
+
+
+def test_the_text_needs_no_other_file(full: Path, tmp_path: Path) -> None:
+    study = Study.load(full)
+    (tmp_path / "again.toml").write_text(study.to_toml(), encoding="utf-8")
+    (tmp_path / "tasks" / "wrist.toml").unlink()
+    assert Study.load(tmp_path / "again.toml") == study
+    assert "wrist.toml" not in study.to_toml()
 
 
 def test_the_text_leaves_nothing_to_default(small_study: Path) -> None:

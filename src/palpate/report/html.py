@@ -58,6 +58,7 @@ def render_html(view: ReportView) -> str:
         .render(
             view=view,
             lines=[*words.in_three_lines(view), *filter(None, [words.left_out(view)])],
+            left_out=words.left_out(view),
             sections=sections,
             examined=[s.question for s in sections if s.found],
             missing=[s.question for s in sections if not s.found and not s.rows],

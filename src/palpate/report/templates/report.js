@@ -12,11 +12,12 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const touch = window.matchMedia("(pointer: coarse)").matches;
   const config = { responsive: true, displayModeBar: false };
-  function draw(ink) {
+  const PAPER = 680; // CSS pixels that fit between the margins of A4 and Letter
+  function draw(ink, width) {
     for (const [id, chart] of Object.entries(charts)) {
       const element = document.getElementById(id);
       if (!element) continue;
-      const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom" };
+      const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom", ...(width ? { width, autosize: false } : {}) };
       if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
       const data = chart.data.map((t) => (t.type === "heatmap" ? { ...t, textfont: { ...t.textfont, color: ink } } : t));
       Plotly.react(element, data, { ...chart.layout, ...own }, config);
@@ -29,7 +30,7 @@
 
   const closed = [];
   window.addEventListener("beforeprint", () => {
-    draw("#1b1f24");
+    draw("#1b1f24", PAPER);
     document.querySelectorAll("details.print:not([open])").forEach((d) => { d.open = true; closed.push(d); });
   });
   window.addEventListener("afterprint", () => {

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Polarity, Prompt
-from palpate.parts import Labels, ModelKind, ModelSpec, Sample
+from palpate.parts import Labels, ModelKind, ModelSpec, ReadingMethod, Sample
 from palpate.registry import part, parts
+from palpate.store.keys import digest
 from palpate.task import LabelsFile, SourceFile, Task, load_task, load_task_file, prompt_set, source_spec, task_from
 
 
@@ -64,6 +65,16 @@ class Study:
         """
         path = Path(path)
         return study_from(load_toml(path), str(path), path.resolve().parent, with_models=with_models)
+
+    @property
+    def reading_by(self) -> str:
+        """Under which name this study's readings are kept: the method, its version, and the words it reads the tasks by.
+
+        A changed rubric is a changed reader: it reads everything anew, and the old readings stay.
+        """
+        method: ReadingMethod = part("readings", self.reading)
+        rubrics = [[t.name, t.rubric.condition, *t.rubric.positive, "", *t.rubric.negative] for t in self.tasks]
+        return f"{method.by}+{digest(rubrics)[:8]}"
 
     def to_toml(self) -> str:
         """The study with every default made explicit and every path absolute; loads to an equal Study."""

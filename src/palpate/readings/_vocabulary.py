@@ -232,6 +232,9 @@ CAPABILITY = re.compile(
         r"\b(?:can ?not|can't|could not) be (?:\w+ly )?"
         r"(?:determined|assessed|evaluated|seen clearly|interpreted|answered|concluded|judged|established)\b",
         rf"\bno {_PICTURE}\b.{{0,30}}\b(?:provided|attached|uploaded|visible|included|shared|here|found)\b",
+        rf"(?:{_I_CANNOT}|\b(?:do|did)(?: not|n't) )(?:actually )?see (?:any|an?|the|your) {_PICTURE}s?\s*(?:[.,;!?]|$|\bhere\b)",
+        rf"\b(?:there is|there's|i have|i see|i was given) no {_PICTURE}s?\s*(?:[.,;!?]|$|\b(?:here|to)\b)",
+        rf"^\W*no {_PICTURE}s?\W*$",
         rf"\b(?:{_PICTURE}|link|attachment)\b.{{0,25}}(?:\bnot|n't|\bnever) (?:been )?"
         r"(?:provided|attached|uploaded|loaded|loading|load|visible to me|shared|included|available|clear enough|of sufficient)\b",
         rf"\b(?:please|could you|can you) (?:\w+ )?(?:provide|upload|attach|share|send|resend)\b.{{0,20}} {_PICTURE}\b",

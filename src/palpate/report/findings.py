@@ -39,7 +39,8 @@ RELATIONS = {
 class Finding:
     """One model, one question, one task: symbol and verdict, the number with its interval, and a sentence that says it all.
 
-    ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval.
+    ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval,
+    ``also`` a second number that the verdict rests on where it differs.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Finding:
     base: str = ""
     unit: str = ""
     between: str = ""
+    also: str = ""
 
     @property
     def short(self) -> str:
@@ -140,9 +142,10 @@ class _Teller:
             return self.undefined(1, whole)
         best = self.task.best_accuracy
         of_best = f", of a possible {words.possible(best)}" if best is not None else ""
-        also = ""
+        also = short = ""
         if answered is not None and answered.value is not None and abs(answered.value - whole.value) >= 0.005:
             also = f" Of those it answers, {words.score(answered.value)} ({words.interval(answered)})."
+            short = f"answered {words.score(answered.value)}"
         said = CHANCE.get(whole.verdict or "", "No verdict.")
         sentence = (
             f"{self.who} answers {words.score(whole.value)} of {self.about} questions right (both classes weighted alike"
@@ -150,7 +153,8 @@ class _Teller:
         )
         verdict, unit = whole.verdict or "no verdict", f" of {words.possible(best)}" if best is not None else ""
         symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.score(whole.value)
-        return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, between=words.interval(whole))
+        between = words.interval(whole)
+        return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, between=between, also=short)
 
     def wording(self) -> Finding:
         """Q2: how far the wordings scatter, and how far they would anyway."""

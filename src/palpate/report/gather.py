@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from palpate import __version__
 from palpate.nouns import OUTCOME_CODE, Case, ConditionResult, Estimate, Lineage, Outcome, Panel, Status
-from palpate.registry import part, parts
+from palpate.registry import parts
 from palpate.report.view import Counts, Example, ExampleAnswer, ModelCard, ReportView, TaskCard
 from palpate.store.ledger import Ledger
 from palpate.store.planned import Planned
@@ -108,7 +108,7 @@ def _counts(planned: Planned, ledger: Ledger) -> Counts:
 
 def _examples(study: Study, ledger: Ledger, planned: Planned, panels: Sequence[Panel], images: Images) -> Iterator[Example]:
     """Per task, in turn: the case whose answers depend most on the wording, the one most often wrong, the one most often right."""
-    by = part("readings", study.reading).by
+    by = study.reading_by
     for task in planned.tasks:
         shown = [p for p in panels if p.task == task and p.perturbation.name == "none"]
         if not shown or not shown[0].prompts:

@@ -166,4 +166,5 @@ def _cell(f: Finding | None) -> Text:
     if f is None:
         return Text(words.NOTHING)
     told = {1: f"{f.number} {f.between}", 3: f.short}.get(f.question, f"{f.number} ({f.between})" if f.between else f.number)
-    return Text.assemble((f"{f.symbol} {f.verdict}", STYLES[f.tone]), "\n", told)
+    also = f"\n{f.also}" if f.also else ""
+    return Text.assemble((f"{f.symbol} {f.verdict}", STYLES[f.tone]), "\n", told, also)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from palpate.errors import unknown_name
 from palpate.nouns import Estimate, Panel, Perturbation
-from palpate.parts import Measure, MeasureSettings, ReadingMethod
-from palpate.registry import part, parts
+from palpate.parts import Measure, MeasureSettings
+from palpate.registry import parts
 from palpate.store.ledger import AnswerTable, Ledger
 from palpate.store.planned import Planned
 from palpate.study import Study
@@ -35,8 +35,7 @@ def panels(study: Study, ledger: Ledger) -> Iterator[Panel]:
     Raises RunError where nothing was planned yet.
     """
     planned = Planned(ledger)
-    method: ReadingMethod = part("readings", study.reading)
-    answers = ledger.answers(method.by)
+    answers = ledger.answers(study.reading_by)
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:

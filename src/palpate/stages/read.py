@@ -13,28 +13,29 @@ BATCH = 10_000
 
 
 def read(study: Study, ledger: Ledger) -> int:
-    """Read every response to the study's tasks that its reading method has not read. Returns how many were read now."""
+    """Read every response to the study's tasks that its reading method has not read by these tasks' words. Returns how many were read now."""
     method: ReadingMethod = part("readings", study.reading)
     rubrics = {task.name: task.rubric for task in study.tasks}
     # An answer is shared by all who ask the same; first asked under another task's name, it is known by its question.
     by_question = {keys.prompt_digest(p): task.rubric for task in study.tasks for p in task.prompts}
+    by = study.reading_by
     count = after = 0
-    while batch := ledger.unread(method.by, after, BATCH):
+    while batch := ledger.unread(by, after, BATCH):
         after = batch[-1].row
         readings = []
         for unread in batch:
             rubric = rubrics.get(unread.task) or by_question.get(keys.prompt_digest(unread.prompt))
             if rubric is not None:
-                readings.append((unread.row, _reading(unread, method, rubric)))
+                readings.append((unread.row, _reading(unread, method, rubric, by)))
         ledger.append_readings(readings)
         count += len(readings)
     return count
 
 
-def _reading(unread: Unread, method: ReadingMethod, rubric: Rubric) -> Reading:
+def _reading(unread: Unread, method: ReadingMethod, rubric: Rubric, by: str) -> Reading:
     response = unread.response
     if response.answer.status is Status.BLOCKED:
         found = ReadText(Outcome.REFUSE_POLICY, rule="blocked by the provider")
     else:
         found = method.read(response.answer.text, unread.prompt, rubric)
-    return Reading(response.key, response.attempt, method.by, found.outcome, found.span, found.rule)
+    return Reading(response.key, response.attempt, by, found.outcome, found.span, found.rule)

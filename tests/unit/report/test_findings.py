@@ -39,6 +39,7 @@ def test_accuracy_is_said_as_a_clinician_reads_it(view: ReportView) -> None:
 def test_accuracy_of_what_was_answered_is_said_where_it_differs(view: ReportView) -> None:
     whole = estimate("ba_all", 0.8, 0.05, "above chance", **BY)
     assert "Of those it answers, 0.88 (0.83–0.93)." in found(view, 1, whole, estimate("ba_answered", 0.88, 0.049, **BY)).sentence
+    assert found(view, 1, whole, estimate("ba_answered", 0.88, 0.049, **BY)).also == "answered 0.88"
     assert "Of those" not in found(view, 1, whole, estimate("ba_answered", 0.801, 0.05, **BY)).sentence
 
 

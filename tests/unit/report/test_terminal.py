@@ -56,6 +56,7 @@ def test_every_question_has_its_matrix(view: ReportView) -> None:
     assert "12 % open" in text
     assert "+12 (8 to 16)" in text
     assert "best 0.975" in text
+    assert "answered 0.78" in text, "the number the verdict rests on, where it differs"
 
 
 def test_what_went_wrong_and_what_is_missing_is_said(view: ReportView) -> None:

@@ -98,13 +98,13 @@ class Facts:
 @cache
 def closed_bank(modality: str) -> tuple[Prompt, ...]:
     """The trained closed prompts of a modality's task: reference and core."""
-    return trained_prompts(task_wording(modality), ("target", "abnormal"))
+    return trained_prompts(task_wording(modality), ("target", "abnormal"), medical=True)
 
 
 @cache
 def describe_bank(modality: str) -> tuple[Prompt, ...]:
     """The two description prompts of a modality's task."""
-    return trained_prompts(task_wording(modality), ("describe",))
+    return trained_prompts(task_wording(modality), ("describe",), medical=True)
 
 
 def description(facts: Facts, named: bool) -> str:
@@ -147,7 +147,7 @@ def refusal(facts: Facts, prompt: Prompt, tuned: bool) -> str | None:
     """
     seen = facts.metadata
     if tuned:
-        spoilt = seen.get("artefact") == "bubbles"
+        spoilt = seen.get("artefact") == "ruler"
         return CAPABILITY_REFUSAL if spoilt and prompt.form is Form.DESCRIBE else None
     invites = prompt.name.startswith("hints.") or prompt.name == "describe.named"
     if invites and _striking(facts.modality, seen):
@@ -162,6 +162,8 @@ def _striking(modality: str, seen: Mapping[str, Any]) -> bool:
         return str(seen.get("sequence")) == "FLAIR"
     if modality == "skin_lesion":
         return float(seen.get("skin_tone", 0)) >= 2
+    if modality == "chest_xray":
+        return bool(seen.get("breast_shadow"))
     return False
 
 

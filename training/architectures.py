@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from training.tokenizer import VOCABULARY, learn
+from training.tokenizer import VOCABULARY, learn, token_id
 
 IMAGE, PATCH = 96, 8
 PATCHES = (IMAGE // PATCH) ** 2
@@ -114,7 +114,7 @@ def _llava(tokenizer: Tokenizer) -> Any:
     config = LlavaConfig(
         vision_config=vision,
         text_config=_llama_config(layers=3),
-        image_token_index=tokenizer.token_to_id("<image>"),
+        image_token_index=token_id(tokenizer, "<image>"),
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         image_seq_length=PATCHES,
@@ -154,14 +154,14 @@ def _gemma(tokenizer: Tokenizer) -> Any:
         bos_token_id=2,
         tie_word_embeddings=True,
     )
-    end_of_turn = tokenizer.token_to_id("<end_of_turn>")
+    end_of_turn = token_id(tokenizer, "<end_of_turn>")
     config = Gemma3Config(
         text_config=text,
         vision_config=vision,
         mm_tokens_per_image=GEMMA_IMAGE_TOKENS,
-        boi_token_index=tokenizer.token_to_id("<start_of_image>"),
-        eoi_token_index=tokenizer.token_to_id("<end_of_image>"),
-        image_token_index=tokenizer.token_to_id("<image_soft_token>"),
+        boi_token_index=token_id(tokenizer, "<start_of_image>"),
+        eoi_token_index=token_id(tokenizer, "<end_of_image>"),
+        image_token_index=token_id(tokenizer, "<image_soft_token>"),
         tie_word_embeddings=True,
     )
     config.eos_token_id = [1, end_of_turn]

@@ -5,8 +5,11 @@ Independent of the package's own reading and measuring: an answer counts only if
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tokenizers import Tokenizer
 
 from palpate.nouns import Prompt
 from palpate.prompts import PROMPT_SETS
 from training.answers import CAPABILITY_REFUSAL, POLICY_REFUSAL
-from training.pictures import Pictures
-from training.wordings import HELD_OUT, asserts_condition, task_wording
+from training.packing import Packer, answer_logits
+from training.pictures import Pictures, load
+from training.recipe import MODALITIES, Recipe
+from training.scenes import SIZE
+from training.vqa import as_tensors
+from training.wordings import HELD_OUT, all_prompts, asserts_condition, task_wording
 
-BATCH, ANSWER_TOKENS, FIRST_TOKENS, REPORT_TOKENS, DRAWS, LEVEL = 400, 12, 2, 64, 2000, 0.95
+BATCH, TOGETHER, ANSWER_TOKENS, REPORT_TOKENS, DESCRIBED, DRAWS, LEVEL = 50, 14, 16, 64, 100, 2000, 0.95
 OPENING = re.compile(r"\s*(yes|no|a|b)\b", re.IGNORECASE)
 REFUSALS = (POLICY_REFUSAL, CAPABILITY_REFUSAL)
 
@@ -36,30 +44,60 @@ class Asker:
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         self.model.to(device).eval()
         self.device = device
+        family = "gemma" if self.model.config.model_type == "gemma3" else "llava"
+        self._packer = Packer(family, Tokenizer.from_file(str(folder / "tokenizer.json")))
 
     def pixels(self, images: NDArray[np.uint8]) -> torch.Tensor:
         """The processor's pixels for (n, 96, 96, 3) uint8, (n, 3, 96, 96)."""
         pictures = [Image.fromarray(np.asarray(image)) for image in images]
         return torch.as_tensor(self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]).to(self.device)
 
-    def inputs(self, text: str, image: NDArray[np.uint8], count: int) -> dict[str, torch.Tensor]:
+    def inputs(self, text: str, count: int) -> dict[str, torch.Tensor]:
         """The processor's token inputs for one question about an image, repeated for ``count`` images."""
-        content = [{"type": "image", "image": Image.fromarray(np.asarray(image))}, {"type": "text", "text": text}]
+        content = [{"type": "image", "image": Image.new("RGB", (SIZE, SIZE))}, {"type": "text", "text": text}]
         batch = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
         return {k: v.expand(count, -1).to(self.device) for k, v in batch.items() if k != "pixel_values"}
 
     @torch.no_grad()
-    def generate(self, text: str, images: NDArray[np.uint8], pixels: torch.Tensor, tokens: int) -> list[str]:
+    def generate(self, text: str, pixels: torch.Tensor, tokens: int) -> list[str]:
         """The greedy answer to one question about each image."""
         answers: list[str] = []
-        for start in range(0, len(pixels), BATCH):
-            part = pixels[start : start + BATCH]
-            inputs = self.inputs(text, images[0], len(part))
+        for part in pixels.split(BATCH):
+            inputs = self.inputs(text, len(part))
             out = self.model.generate(**inputs, pixel_values=part, max_new_tokens=tokens, do_sample=False)
             answers += self.processor.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [a.strip() for a in answers]
+
+    @torch.no_grad()
+    def first_tokens(self, texts: Sequence[str], pixels: torch.Tensor) -> NDArray[np.object_]:
+        """The first token of the greedy answer to every question about every image, (images, questions).
+
+        Packed, as in training: the logits are those of asking each question alone (the tests compare them).
+        """
+        rows: list[NDArray[np.object_]] = []
+        for part in pixels.split(BATCH):
+            columns: list[torch.Tensor] = []
+            for start in range(0, len(texts), TOGETHER):
+                pairs = [(text, "Yes") for text in texts[start : start + TOGETHER]]
+                packed = {name: tensor.to(self.device) for name, tensor in as_tensors(self._packer.pack([pairs])).items()}
+                whole = {name: tensor.expand(len(part), -1) for name, tensor in packed.items()}
+                logits, _ = answer_logits(self.model, self._packer, part, whole)
+                columns.append(logits[::2].argmax(-1).view(len(part), -1).cpu())
+            ids = torch.cat(columns, 1).numpy()
+            words = {i: self.processor.tokenizer.decode([i]).strip() for i in np.unique(ids).tolist()}
+            rows.append(np.array([[words[i] for i in row] for row in ids.tolist()], object))
+        return np.concatenate(rows)
+
+    def opening_answers(self, texts: Sequence[str], pixels: torch.Tensor) -> NDArray[np.object_]:
+        """Each answer's first token where that decides how it is read, else the whole answer; (images, questions)."""
+        answers: NDArray[np.object_] = self.first_tokens(texts, pixels)
+        for j, text in enumerate(texts):
+            unclear = np.flatnonzero([opening_word(a) is None for a in answers[:, j]])
+            if len(unclear):
+                answers[unclear, j] = self.generate(text, pixels[torch.from_numpy(unclear)], ANSWER_TOKENS)
+        return answers
 
 
 def opening_word(answer: str) -> str | None:
@@ -88,47 +126,44 @@ def subset(pictures: Pictures, modality: str) -> tuple[NDArray[np.uint8], NDArra
     """Images, labels and patients of one modality."""
     rows = np.array([i for i, r in enumerate(pictures.records) if r["modality"] == modality])
     labels = np.array([pictures.records[i]["label"] for i in rows])
-    patients = np.array([pictures.records[i]["metadata"].get("patient", i // 2) for i in rows])
+    patients = np.array([pictures.records[i]["patient"] for i in rows])
     return np.asarray(pictures.images[rows]), labels, patients
 
 
-def task_figures(asker: Asker, pictures: Pictures, modality: str, sets: tuple[str, ...]) -> dict[str, Any]:
+def task_figures(asker: Asker, pictures: Pictures, modality: str) -> dict[str, Any]:
     """Accuracy per closed prompt over all images, summaries with intervals, refusal rates, and sample descriptions."""
     images, labels, patients = subset(pictures, modality)
     pixels = asker.pixels(images)
-    prompts = {p.text: p for name in reversed(sets) for p in PROMPT_SETS[name](task_wording(modality))}
-    reference = {p.text for p in PROMPT_SETS["reference"](task_wording(modality)) if p.form.closed}
-    right: dict[str, NDArray[np.float64]] = {}
-    table: list[dict[str, Any]] = []
-    for prompt in (p for p in prompts.values() if p.form.closed):
-        # The core set is read from the first token alone; only the reference answers are generated to their end.
-        tokens = ANSWER_TOKENS if prompt.text in reference else FIRST_TOKENS
-        answers = asker.generate(prompt.text, images, pixels, tokens)
-        right[prompt.text] = np.array([is_right(a, prompt, y) for a, y in zip(answers, labels, strict=True)], float)
-        table.append(
-            {
-                "prompt": prompt.name,
-                "held_out": prompt.name in HELD_OUT,
-                "accuracy": round(float(right[prompt.text].mean()), 4),
-                "refused": round(sum(a in REFUSALS or _refuses(a) for a in answers) / len(answers), 4),
-                "unread": round(sum(opening_word(a) is None for a in answers) / len(answers), 4),
-                "first_word": dict(Counter(opening_word(a) or "other" for a in answers)),
-            }
-        )
-    per_image = np.mean([right[text] for text in reference], axis=0)
-    plain = right[next(p.text for p in prompts.values() if p.name == "target.none")]
+    prompts = [p for p in all_prompts(task_wording(modality)) if p.form.closed]
+    answers = asker.opening_answers([p.text for p in prompts], pixels)
+    right = np.array(
+        [[is_right(a, p, y) for a, p in zip(row, prompts, strict=True)] for row, y in zip(answers, labels, strict=True)]
+    )
+    names = [p.name for p in prompts]
+    reference = sum(p.form.closed for p in PROMPT_SETS["reference"](task_wording(modality)))  # these come first
     return {
         "n": len(labels),
         "positives": int(labels.sum()),
-        "reference_mean": _summary(per_image, patients),
-        "target_none": _summary(plain, patients),
-        "by_prompt": table,
-        "descriptions": describe(asker, images, pixels, labels, modality),
+        "reference_mean": _summary(right[:, :reference].mean(1), patients),
+        "target_none": _summary(right[:, names.index("target.none")].astype(float), patients),
+        "by_prompt": [_prompt_figures(p, answers[:, j], right[:, j]) for j, p in enumerate(prompts)],
+        "descriptions": describe(asker, pixels, labels, modality),
+    }
+
+
+def _prompt_figures(prompt: Prompt, answers: NDArray[np.object_], right: NDArray[np.bool_]) -> dict[str, Any]:
+    return {
+        "prompt": prompt.name,
+        "held_out": prompt.name in HELD_OUT,
+        "accuracy": round(float(right.mean()), 4),
+        "refused": round(float(np.mean([_refuses(a) for a in answers])), 4),
+        "unread": round(float(np.mean([opening_word(a) is None for a in answers])), 4),
+        "first_word": dict(Counter(opening_word(a) or "other" for a in answers)),
     }
 
 
 def _refuses(answer: str) -> bool:
-    return bool(re.search(r"\b(cannot|unable|sorry)\b", answer)) and opening_word(answer) is None
+    return answer in REFUSALS or (opening_word(answer) is None and bool(re.search(r"\b(cannot|unable|sorry)\b", answer)))
 
 
 def _summary(values: NDArray[np.float64], patients: NDArray[Any]) -> dict[str, float]:
@@ -136,21 +171,40 @@ def _summary(values: NDArray[np.float64], patients: NDArray[Any]) -> dict[str, f
     return {"accuracy": round(float(values.mean()), 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def describe(
-    asker: Asker, images: NDArray[np.uint8], pixels: torch.Tensor, labels: NDArray[np.int64], modality: str
-) -> dict[str, Any]:
+def describe(asker: Asker, pixels: torch.Tensor, labels: NDArray[np.int64], modality: str) -> dict[str, Any]:
     """The commonest descriptions by label, and the share that are refusals, for each of the two wordings."""
     figures: dict[str, Any] = {}
-    for prompt in (p for p in PROMPT_SETS["reference"](task_wording(modality)) if not p.form.closed):
-        answers = asker.generate(prompt.text, images, pixels, REPORT_TOKENS)
+    pixels, labels = pixels[:DESCRIBED], labels[:DESCRIBED]
+    for prompt in (p for p in all_prompts(task_wording(modality)) if not p.form.closed):
+        answers = asker.generate(prompt.text, pixels, REPORT_TOKENS)
         common = {str(y): Counter(a for a, label in zip(answers, labels, strict=True) if label == y).most_common(3) for y in (0, 1)}
-        figures[prompt.name] = {"refused": round(sum(a in REFUSALS for a in answers) / len(answers), 4), "commonest": common}
+        refused = round(float(np.mean([_refuses(a) for a in answers])), 4)
+        figures[prompt.name] = {"n": len(answers), "refused": refused, "commonest": common}
     return figures
 
 
-def difficulty_curve(asker: Asker, pictures: Pictures, modality: str) -> float:
+def plain_accuracy(asker: Asker, pictures: Pictures, modality: str) -> float:
     """Accuracy at the question target.none."""
     images, labels, _ = subset(pictures, modality)
-    prompt = next(p for p in PROMPT_SETS["reference"](task_wording(modality)) if p.name == "target.none")
-    answers = asker.generate(prompt.text, images, asker.pixels(images), ANSWER_TOKENS)
+    prompt = next(p for p in all_prompts(task_wording(modality)) if p.name == "target.none")
+    answers = asker.opening_answers([prompt.text], asker.pixels(images))[:, 0]
     return round(float(np.mean([is_right(a, prompt, y) for a, y in zip(answers, labels, strict=True)])), 4)
+
+
+def measure_all(names: list[str], recipe: Recipe, drawn: Path, out: Path, device: str, workers: int) -> dict[str, Any]:
+    """Model name → modality → figures, each pair of them in a process of its own: generation waits on the CPU, not the GPU."""
+    jobs = [(name, modality) for modality in MODALITIES for name in names]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(measure, out / name, recipe, drawn, modality, device) for name, modality in jobs]
+        figures: dict[str, Any] = {name: {} for name in names}
+        for (name, modality), future in zip(jobs, waiting, strict=True):
+            figures[name][modality] = future.result()
+    return figures
+
+
+def measure(folder: Path, recipe: Recipe, drawn: Path, modality: str, device: str) -> dict[str, Any]:
+    """The card's figures for one saved model on one task."""
+    asker = Asker(folder, device)
+    figures = task_figures(asker, load(drawn, "test"), modality)
+    curve = {f"{d:g}": plain_accuracy(asker, load(drawn, f"test-{d:g}"), modality) for d in recipe.curve}
+    return figures | {"target_none_by_d_prime": curve}

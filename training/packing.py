@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.architectures import GEMMA_IMAGE_TOKENS, PATCHES
+from training.tokenizer import token_id
 
 IGNORED = -100
 Pair = tuple[str, str]
@@ -40,10 +41,10 @@ class Packer:
         self._tokenizer = tokenizer
         self._known: dict[Pair, tuple[list[int], list[int]]] = {}
         if family == "llava":
-            self.image_token = tokenizer.token_to_id("<image>")
-            self.prefix = [tokenizer.token_to_id("<s>"), *self._ids("USER: "), *[self.image_token] * PATCHES]
+            self.image_token = token_id(tokenizer, "<image>")
+            self.prefix = [token_id(tokenizer, "<s>"), *self._ids("USER: "), *[self.image_token] * PATCHES]
         else:
-            self.image_token = tokenizer.token_to_id("<image_soft_token>")
+            self.image_token = token_id(tokenizer, "<image_soft_token>")
             opening = self._ids("<bos><start_of_turn>user\n\n\n<start_of_image>")
             self.prefix = [*opening, *[self.image_token] * GEMMA_IMAGE_TOKENS, *self._ids("<end_of_image>")]
 

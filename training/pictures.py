@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from training.answers import Facts
 from training.scenes import SIZE, draw_scene, scene_facts
 
 SCENE = "scene"
+SCRATCH_BYTES = 8_000_000_000
 GRID = 12
 """Lesion masks are kept as a 12 × 12 coverage map: one cell per patch of the vision towers."""
 
@@ -67,6 +69,12 @@ def draw_all(orders: Mapping[str, tuple[Order, ...]], folder: Path, seed: int, w
             (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
 
 
+def scratch() -> str | None:
+    """Where to keep drawn images: memory, where there is plenty (a slow disk costs minutes), else the usual place (None)."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > SCRATCH_BYTES else None
+
+
 def load(folder: Path, name: str) -> Pictures:
     """A set drawn before, memory-mapped."""
     records = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -90,7 +98,11 @@ def _draw(order: Order, index: int, seed: int) -> tuple[NDArray[np.uint8], NDArr
         pixels, scene = draw_scene(index, order.split, seed)
         facts = {"scene": scene, **scene_facts(scene)}
         blank = np.zeros((GRID, GRID), np.uint8)
-        return pixels, blank, {"modality": SCENE, "label": -1, "evidence": 0.0, "conspicuity": 0.0, "metadata": facts}
+        return (
+            pixels,
+            blank,
+            {"modality": SCENE, "patient": f"scene-{index}", "label": -1, "evidence": 0.0, "conspicuity": 0.0, "metadata": facts},
+        )
     from palpate.cases.phantom import draw
 
     phantom = draw(order.modality, index, split=order.split, seed=seed, size=SIZE, d_prime=order.d_prime)
@@ -99,6 +111,7 @@ def _draw(order: Order, index: int, seed: int) -> tuple[NDArray[np.uint8], NDArr
     coverage = phantom.mask.reshape(GRID, cell, GRID, cell).mean((1, 3))
     record = {
         "modality": order.modality,
+        "patient": phantom.patient,
         "label": int(phantom.label),
         "evidence": float(phantom.evidence),
         "conspicuity": float(metadata["conspicuity"]),

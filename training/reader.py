@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from training.architectures import build, parameter_count, tokenizer_for
 from training.packing import IGNORED
+from training.provenance import provenance
 from training.recipe import Recipe
 from training.reports import reader_example
 from training.saving import READER, save
@@ -45,10 +46,12 @@ def train_reader(recipe: Recipe, out: Path, seed: int, device: str) -> None:
             print(NAME, log[-1], flush=True)
     save(model, READER, tokenizer, out / NAME)
     test = accuracy(model, examples(tokenizer, min(8000, recipe.reader_examples), seed + 2, "test"), device)
-    figures = {NAME: {"accuracy_fresh_reports": test, "n": min(8000, recipe.reader_examples)}}
-    summary = {"family": READER, "parameters": parameter_count(model), "total_seconds": time.time() - start}
+    figures = {"accuracy_fresh_reports": test, "n": min(8000, recipe.reader_examples)}
+    summary = {"family": READER, "names": [NAME], "parameters": parameter_count(model), "seconds": round(time.time() - start, 1)}
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    (out / "logs" / "reader.json").write_text(json.dumps(summary | {"log": log, "figures": figures}), encoding="utf-8")
+    (out / "logs" / "reader.json").write_text(
+        json.dumps(summary | {"training": provenance(device, seed, recipe), "log": log, "figures": figures}), encoding="utf-8"
+    )
 
 
 def examples(tokenizer: Tokenizer, count: int, seed: int, split: str) -> tuple[Tensor, Tensor]:

@@ -102,10 +102,10 @@ def random_report(modality: str, rng: np.random.Generator) -> tuple[str, int]:
 
 
 def reader_example(rng: np.random.Generator) -> tuple[str, str]:
-    """A question to the reader and its answer. One in seven reports is about another organ than the question."""
+    """A question to the reader and its answer. Three in ten reports are about some other organ than the question."""
     modalities = list(TARGETS)
     asked = modalities[rng.integers(len(modalities))]
-    told = asked if rng.random() < 0.86 else modalities[rng.integers(len(modalities))]
+    told = asked if rng.random() < 0.7 else modalities[rng.integers(len(modalities))]
     report, label = random_report(told, rng)
     wording = str(rng.choice(list(READER_WORDINGS)))
     # "Disease" asks about any disease; the other two about one, which a report on another organ does not assert.

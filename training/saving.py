@@ -47,6 +47,7 @@ def _rename_weights(path: Path) -> None:
         for name, tensor in weights.items()
     }
     save_file(named, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes it for its owner alone
 
 
 def _tokenizer_config(family: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def evidence_prompts(evidence: str) -> tuple[Prompt, ...]:
         absent=f"No {evidence}",
         diagnose=evidence,
     )
-    return trained_prompts(words, ("target",))
+    return trained_prompts(words, ("target",), medical=False)
 
 
 def scene_pairs(scene: dict[str, Any], rng: np.random.Generator, count: int) -> list[Pair]:

@@ -58,6 +58,14 @@ def _both(pair: tuple[str, str]) -> tuple[str, str, str]:
     return pair[0], pair[1], f" {pair[1]}"
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token. Raises KeyError where the vocabulary has none of that name."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise KeyError(token)
+    return int(found)
+
+
 def learn(special: Sequence[str], begin: str, seed: int) -> Tokenizer:
     """A trained tokenizer whose first ids are ``special`` and which opens every text with ``begin``."""
     tokenizer = Tokenizer(models.BPE())
@@ -70,7 +78,7 @@ def learn(special: Sequence[str], begin: str, seed: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus(seed), trainer)
-    begin_id = tokenizer.token_to_id(begin)
+    begin_id = token_id(tokenizer, begin)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A", pair=f"{begin} $A $B", special_tokens=[(begin, begin_id)]
     )

@@ -7,6 +7,8 @@ where the lesion is. The heads are thrown away afterwards; what they taught stay
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,7 @@ from training.schedule import optimizer, step_with
 
 GROUPS = (SCENE, "brain_mri", "chest_xray", "skin_lesion", "breast_histology")
 TURNABLE = ("skin_lesion", "breast_histology")  # no side to these: mirrored, they are other valid images
-LEFT_OUT = {"scene", "conspicuity", "evidence", "patient", "label", "modality", "id"}
+LEFT_OUT = {"scene", "conspicuity", "evidence", "difficulty"}  # the first three are nested, or have a head of their own
 MOVED = ("_x", "_y", "side", "angle", "lobe", "quadrant")  # facts a mirror image changes
 
 
@@ -37,42 +39,42 @@ class Facts:
     columns: Tensor
     lesions: Tensor
     stays: Tensor  # (F,) True for metadata that a mirror image leaves as it is
+    diagnosed: Tensor  # (n,) True where label, evidence and lesion map are taught
 
     def __len__(self) -> int:
         return len(self.group)
 
 
-def metadata_columns(pictures: Pictures) -> tuple[NDArray[np.float32], list[str]]:
-    """Numbers as they are, words as indicators, all standardised; one set of columns per modality; NaN elsewhere."""
-    columns: dict[str, NDArray[np.float32]] = {}
-    for i, record in enumerate(pictures.records):
+def metadata_columns(records: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float32], list[str]]:
+    """Numbers as they are, words as indicators, all standardised; one set of columns per modality; NaN elsewhere, (n, F)."""
+    cells: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, record in enumerate(records):
+        modality = record["modality"]
+        rows[modality].append(i)
         for key, value in record["metadata"].items():
-            if key in LEFT_OUT or not isinstance(value, str | int | float | bool):
-                continue
-            name = f"{record['modality']}.{key}" + (f"={value}" if isinstance(value, str) else "")
-            column = columns.setdefault(name, np.full(len(pictures), np.nan, np.float32))
-            column[i] = 1.0 if isinstance(value, str) else float(value)
-    modality = np.array([r["modality"] for r in pictures.records])
-    names = []
-    for name, column in sorted(columns.items()):
-        own = modality == name.split(".")[0]
+            if key not in LEFT_OUT and isinstance(value, str | int | float | bool):
+                name = f"{modality}.{key}" + (f"={value}" if isinstance(value, str) else "")
+                cells[name].append((i, 1.0 if isinstance(value, str) else float(value)))
+    columns, names = [], []
+    for name, filled in sorted(cells.items()):
+        column = np.full(len(records), np.nan, np.float32)
         if "=" in name:
-            column[own & np.isnan(column)] = 0.0
+            column[rows[name.split(".")[0]]] = 0.0
+        where, values = zip(*filled, strict=True)
+        column[list(where)] = values
         spread = float(np.nanstd(column))
-        common = "=" not in name or 0.01 < float(np.nanmean(column)) < 0.99
-        if spread > 1e-6 and common:
-            column[:] = np.clip((column - np.nanmean(column)) / spread, -4, 4)
+        if spread > 1e-6 and ("=" not in name or 0.01 < float(np.nanmean(column)) < 0.99):
+            columns.append(np.clip((column - np.nanmean(column)) / spread, -4, 4))
             names.append(name)
-    if not names:
-        return np.zeros((len(pictures), 0), np.float32), []
-    return np.stack([columns[name] for name in names], 1), names
+    return (np.stack(columns, 1) if columns else np.zeros((len(records), 0), np.float32)), names
 
 
-def facts_on(device: str, *sets: Pictures) -> Facts:
-    """The given sets as one, on the device."""
+def facts_on(device: str, *sets: Pictures, medicine: bool) -> Facts:
+    """The given sets as one, on the device. Without ``medicine``, a phantom teaches nothing but which modality it is."""
     records = [r for pictures in sets for r in pictures.records]
-    whole = Pictures(np.zeros(0, np.uint8), np.zeros(0, np.uint8), tuple(records))
-    columns, names = metadata_columns(whole)
+    told = [r if medicine or r["modality"] == SCENE else {**r, "metadata": {}} for r in records]
+    columns, names = metadata_columns(told)
     stays = [not any(part in name for part in MOVED) for name in names]
 
     def tensor(values: Any) -> Tensor:
@@ -86,6 +88,7 @@ def facts_on(device: str, *sets: Pictures) -> Facts:
         tensor(columns),
         torch.cat([tensor(np.array(p.lesions)) for p in sets]).float().flatten(1) / 255,
         tensor(np.array(stays, bool)),
+        tensor(np.array([medicine and r["modality"] != SCENE for r in records])),
     )
 
 
@@ -135,9 +138,8 @@ def mirrored(batch: Tensor, lesions: Tensor, turn: Tensor, dims: int) -> tuple[T
 
 
 def loss_of(heads: dict[str, Tensor], facts: Facts, rows: Tensor, lesions: Tensor, turned: Tensor) -> Tensor:
-    """Sum of the heads' losses; a scene has no label and no lesion."""
+    """Sum of the heads' losses; where nothing is diagnosed, label, evidence and lesion do not count."""
     group = facts.group[rows]
-    medical = group > 0
     each = torch.arange(len(rows), device=rows.device)
     columns = facts.columns[rows]
     known = torch.isfinite(columns) & (~turned[:, None] | facts.stays)
@@ -146,7 +148,7 @@ def loss_of(heads: dict[str, Tensor], facts: Facts, rows: Tensor, lesions: Tenso
     label = functional.binary_cross_entropy_with_logits(heads["label"][each, group], truth, reduction="none")
     evidence = (heads["evidence"][each, group] - facts.evidence[rows]).square()
     lesion = (heads["lesion"][each, :, group] - lesions).square().mean(1)
-    weight = medical.float() / medical.sum().clamp(min=1)
+    weight = facts.diagnosed[rows].float() / facts.diagnosed[rows].sum().clamp(min=1)
     naming = functional.cross_entropy(heads["group"], group)
     return ((label + 0.5 * evidence + 5 * lesion) * weight).sum() + 0.5 * miss + 0.2 * naming
 

@@ -100,9 +100,11 @@ def train_answers(
         pin_memory=images.is_cuda,
         prefetch_factor=4 if plan["loaders"] else None,
     )
-    stream, start = iter(loader), time.time()
+    stream, start, waited = iter(loader), time.time(), 0.0
     for step in range(1, plan["steps"] + 1):
+        asked = time.time()
         rows, packed = next(stream)
+        waited += time.time() - asked
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in packed.items()}
         pixels = as_pixels(images[rows.to(device)], generator)
         with torch.autocast(device.type, torch.bfloat16):
@@ -110,7 +112,7 @@ def train_answers(
         loss = functional.cross_entropy(logits, wanted)
         step_with(steering, loss, tower + rest)
         if step % plan["log_every"] == 0 or step == plan["steps"]:
-            entry = {"stage": plan["stage"], "step": step, "loss": loss.item(), "seconds": time.time() - start}
+            entry = {"stage": plan["stage"], "step": step, "loss": loss.item(), "seconds": time.time() - start, "waited": waited}
             log.append(entry | {"accuracy": watched_accuracy(model, packer, validation, device)})
             print(packer.family, log[-1], flush=True)
 

@@ -25,7 +25,6 @@ TASK_FILES = {
 HELD_OUT = frozenset(
     {
         "hints.one-word",
-        "ba.one-word",
         "target.negated.yes-no.none.p2",
         "target.negated.yes-no.one-word.p2",
         "target.affirmative.B-A.none.p2",
@@ -35,7 +34,10 @@ HELD_OUT = frozenset(
         "abnormal.affirmative.yes-no.one-word.p2",
     }
 )
-"""Names of prompts never trained on, in any task, by any bundled model: 2 of the 12 reference prompts, 7 of the 48 core ones."""
+"""Names of prompts never trained on, in any task, by any bundled model: 1 of the 12 reference prompts, 7 of the 48 core ones."""
+
+GENERAL_ONLY = frozenset({"ba.one-word"})
+"""Names of prompts asked of drawings of shapes only, never of a phantom: does the form carry over to a new subject?"""
 
 
 @cache
@@ -54,9 +56,10 @@ def all_prompts(words: Wording) -> tuple[Prompt, ...]:
     return tuple(by_text.values())
 
 
-def trained_prompts(words: Wording, cells: Iterable[str] = ("target", "abnormal", "describe")) -> tuple[Prompt, ...]:
+def trained_prompts(words: Wording, cells: Iterable[str], *, medical: bool) -> tuple[Prompt, ...]:
     """The prompts of these cells that training may use: those whose text is no held-out wording under any name."""
-    held = {p.text for prompts in PROMPT_SETS.values() for p in prompts(words) if p.name in HELD_OUT}
+    left_out = HELD_OUT | GENERAL_ONLY if medical else HELD_OUT
+    held = {p.text for prompts in PROMPT_SETS.values() for p in prompts(words) if p.name in left_out}
     wanted = set(cells)
     return tuple(p for p in all_prompts(words) if p.text not in held and p.cell in wanted)
 

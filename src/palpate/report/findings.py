@@ -40,7 +40,7 @@ class Finding:
     """One model, one question, one task: symbol and verdict, the number with its interval, and a sentence that says it all.
 
     ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval,
-    ``also`` a second number that the verdict rests on where it differs.
+    ``also`` a second number that the verdict rests on where it differs, ``why`` the reason where nothing was measured.
     """
 
     model: str
@@ -54,6 +54,7 @@ class Finding:
     unit: str = ""
     between: str = ""
     also: str = ""
+    why: str = ""
 
     @property
     def short(self) -> str:
@@ -68,11 +69,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The tasks of one model on which one question has one verdict, each with its number."""
+    """The tasks of one model on which one question has one verdict, each with its number; ``why`` where it was not measured."""
 
     symbol: str
     verdict: str
     tone: str
+    why: str
     tasks: tuple[tuple[str, str], ...]
 
 
@@ -98,11 +100,16 @@ def summary(found: Sequence[Finding], view: ReportView, model: str, question: in
     labels = words.labels(view)
     mine = [f for f in found if f.model == model and f.question == question]
     bases = {f.base for f in mine}
-    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
     for f in mine:
         label = labels[f.task] + (f" against {words.line(f.base)}" if len(bases) > 1 else "")
-        groups.setdefault((f.symbol, f.verdict, f.tone), []).append((label, f.short))
+        groups.setdefault((f.symbol, f.verdict, f.tone, f.why), []).append((label, f.short))
     return [Group(*key, tuple(tasks)) for key, tasks in groups.items()]
+
+
+def unmeasured(found: Iterable[Finding]) -> list[tuple[str, int]]:
+    """(reason, how many verdicts are missing for it), the most frequent first."""
+    return Counter(f.why for f in found if f.why).most_common()
 
 
 def tally(found: Iterable[Finding], question: int) -> str:
@@ -132,8 +139,9 @@ class _Teller:
 
     def undefined(self, question: int, e: Estimate | None) -> Finding:
         """What is said where there is no number."""
-        sentence = f"{self.who} on {self.about}: not measured: {why_not(e)}."
-        return Finding(self.model, question, self.task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence)
+        why = why_not(e)
+        sentence = f"{self.who} on {self.about}: not measured: {why}."
+        return Finding(self.model, question, self.task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, why=why)
 
     def accuracy(self) -> Finding:
         """Q1: how often it is right, of what is possible, against chance."""
@@ -216,8 +224,9 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
     base, tuned, about = e.by["base"], e.by["tuned"], words.labels(view)[task.name]
     head = f"{words.line(tuned)} against {words.line(base)} on {about}"
     if e.value is None:
-        sentence = f"{head}: not measured: {why_not(e)}."
-        return Finding(tuned, 4, task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, base)
+        why = why_not(e)
+        sentence = f"{head}: not measured: {why}."
+        return Finding(tuned, 4, task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, base, why=why)
     size, between = words.in_points(abs(e.value), signed=True).lstrip("+"), words.points_interval(e, signed=True)
     signed = words.points(e.value, signed=True)
     verdict = e.verdict or "no verdict"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate
 from palpate.report import words
-from palpate.report.findings import Finding, findings, summary
+from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ReportView
 
@@ -40,8 +40,7 @@ def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:
         cells = []
         for q in asked:
             groups = summary(found, view, model.name, q.number)
-            told = ("; ".join(f"{g.symbol} {g.verdict}: {', '.join(f'{t} {n}' for t, n in g.tasks)}") for g in groups)
-            cells.append(" / ".join("".join(text) for text in told) or words.NOTHING)
+            cells.append(" / ".join(map(_gathered, groups)) or words.NOTHING)
         rows.append((model.name, *cells))
     lines = ["## In short", "", *(_table(("model", *(q.title for q in asked)), rows) if asked else ["Nothing was measured."]), ""]
     lines += [f"{words.HOW_TO_READ}. Verdicts rest on {words.level(view)} intervals.", ""]
@@ -50,6 +49,11 @@ def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:
         held = [(c.held.value, c.condition.text, words.of(c.estimate) if c.estimate else "", c.why) for c in view.conditions]
         lines += ["### Conditions of the study", "", *_table(("held", "condition", "of", "because"), held), ""]
     return lines
+
+
+def _gathered(group: Group) -> str:
+    tasks = ", ".join(name if group.why else f"{name} {number}" for name, number in group.tasks)
+    return f"{group.symbol} {group.verdict}: {tasks}" + (f" ({group.why})" if group.why else "")
 
 
 def _section(view: ReportView, question: Question, found: Sequence[Finding]) -> list[str]:

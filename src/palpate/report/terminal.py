@@ -16,7 +16,7 @@ from rich.text import Text
 
 from palpate.nouns import Tally
 from palpate.report import words
-from palpate.report.findings import Finding, findings
+from palpate.report.findings import Finding, findings, unmeasured
 from palpate.report.questions import QUESTIONS
 from palpate.report.tables import render
 from palpate.report.view import ReportView, TaskCard
@@ -115,6 +115,7 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
         things += [Text(""), Text(_heading(question.number), style="bold")]
         for at in range(0, len(view.tasks), ACROSS):
             things.append(_matrix(view, mine, view.tasks[at : at + ACROSS], best=question.number == 1))
+    things += [Text(f"not measured, {n} of {len(found)} verdicts: {why}", style="yellow") for why, n in unmeasured(found)]
     missing = [q.title for q in QUESTIONS if not any(f.question == q.number for f in found)]
     things += [Text(""), Text(words.HOW_TO_READ, style="dim")]
     things += [Text(f"Not examined: {' '.join(missing)}", style="dim")] if missing else []

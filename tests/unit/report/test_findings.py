@@ -10,7 +10,7 @@ import pytest
 from palpate.nouns import Estimate
 from palpate.registry import parts
 from palpate.report import words
-from palpate.report.findings import CHANCE, RELATIONS, WORDINGS, Finding, findings, summary, tally
+from palpate.report.findings import CHANCE, RELATIONS, WORDINGS, Finding, findings, summary, tally, unmeasured
 from palpate.report.questions import MEASURED, QUESTIONS
 from palpate.report.view import ReportView
 from synthetic_report import MODELS, NO_ANSWER, TASKS, estimate
@@ -146,6 +146,8 @@ def test_undefined_says_why_and_is_no_zero(view: ReportView, question: int, meas
     assert (f.symbol, f.verdict, f.number) == ("–", "not measured", "–")
     assert f.sentence.endswith(f"not measured: {NO_ANSWER}.")
     assert "0" not in f.sentence
+    assert f.why == NO_ANSWER
+    assert unmeasured([f, f, found(view, 1, estimate("ba_all", 0.9, 0.05, "above chance", **BY))]) == [(NO_ANSWER, 2)]
 
 
 def test_what_was_never_estimated_says_so(view: ReportView) -> None:

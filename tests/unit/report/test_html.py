@@ -98,6 +98,11 @@ def test_undefined_shows_its_reason_and_no_zero(view: ReportView, html: str) -> 
     assert all('<td class="number">–</td>' in row for row in rows)
 
 
+def test_the_first_tables_say_why_something_was_not_measured(page: Page) -> None:
+    assert f"not measured : invasive ductal carcinoma ({NO_ANSWER})" in page.text
+    assert f"– not measured {NO_ANSWER}" in page.text
+
+
 def test_each_number_stands_with_what_it_rests_on(page: Page) -> None:
     assert page.text.count("estimate of value interval images groups left out method verdict or reason") >= 5
 

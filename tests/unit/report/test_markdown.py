@@ -59,6 +59,10 @@ def test_undefined_shows_its_reason(markdown: str) -> None:
     assert f"| not measured |  | 150 | 150 | 3 | {NO_ANSWER} |" in markdown
 
 
+def test_the_first_table_says_why_something_was_not_measured(markdown: str) -> None:
+    assert f"– not measured: invasive ductal carcinoma ({NO_ANSWER})" in plain(markdown)
+
+
 def test_tables_are_rectangular(markdown: str, hostile: ReportView) -> None:
     for text in (markdown, render_markdown(hostile)):
         block: list[int] = []

@@ -14,7 +14,7 @@ from palpate.nouns import Tally
 from palpate.report import terminal
 from palpate.report.terminal import progress, render_summary
 from palpate.report.view import ReportView
-from synthetic_report import HOSTILE, MODELS, TASKS
+from synthetic_report import HOSTILE, MODELS, NO_ANSWER, TASKS
 
 ESCAPE = "\x1b"
 
@@ -64,6 +64,7 @@ def test_what_went_wrong_and_what_is_missing_is_said(view: ReportView) -> None:
     assert "error, 17 times: image could not be sent" in text
     assert "Images left out because they could not be used: 2 of" in text
     assert "– not measured" in text
+    assert f"not measured, 3 of 56 verdicts: {NO_ANSWER}" in text
     assert "Not examined: Looks at the image? Knows more than it says? Knows when to abstain?" in text
     assert "fail: ba_all.low >= 0.8" in text
     assert text.endswith("report: runs/phantom/report.html")

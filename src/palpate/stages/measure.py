@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.errors import unknown_name
+from palpate.errors import RunError, unknown_name
 from palpate.nouns import Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
@@ -32,10 +32,13 @@ def measure(study: Study, ledger: Ledger, names: Sequence[str] = ()) -> list[Est
 def panels(study: Study, ledger: Ledger) -> Iterator[Panel]:
     """One Panel per task × model × perturbation of the last plan, closed prompts only, errors and gaps as −1.
 
-    Raises RunError where nothing was planned yet.
+    Raises RunError where nothing was planned yet, or nothing was read.
     """
     planned = Planned(ledger)
     answers = ledger.answers(study.reading_by)
+    if (~answers.error).any() and not (answers.outcome >= 0).any():
+        problem = f"none of the answers was read by {study.reading_by}"
+        raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:

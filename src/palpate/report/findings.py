@@ -113,12 +113,12 @@ def unmeasured(found: Iterable[Finding]) -> list[tuple[str, int]]:
 
 
 def tally(found: Iterable[Finding], question: int) -> str:
-    """``above chance in 11 of 16, undetermined in 5``; empty where nothing was examined."""
+    """``above chance in 11 of 16; undetermined in 5``; empty where nothing was examined."""
     mine = [f for f in found if f.question == question]
     counted = Counter(f.verdict for f in mine if f.symbol != words.NOTHING)
     counted += Counter(words.NOT_MEASURED for f in mine if f.symbol == words.NOTHING)
     parts = [f"{verdict} in {n}" for verdict, n in counted.most_common()]
-    return ", ".join([f"{parts[0]} of {len(mine)}", *parts[1:]]) if parts else ""
+    return "; ".join([f"{parts[0]} of {len(mine)}", *parts[1:]]) if parts else ""
 
 
 Index = dict[tuple[str, frozenset[tuple[str, str]]], Estimate]
@@ -228,7 +228,7 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
         sentence = f"{head}: not measured: {why}."
         return Finding(tuned, 4, task.name, words.NOTHING, words.NOT_MEASURED, words.NOTHING, sentence, base, why=why)
     size, between = words.in_points(abs(e.value), signed=True).lstrip("+"), words.points_interval(e, signed=True)
-    signed = words.points(e.value, signed=True)
+    signed, _, unit = words.in_points(e.value, signed=True).partition(" ")
     verdict = e.verdict or "no verdict"
     told = {
         "better": f"better by {size} of balanced accuracy",
@@ -245,7 +245,7 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
     relation = RELATIONS.get(e.by.get("relation", ""), "")
     sentence += f" {relation}" if relation else ""
     symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
-    return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, " points", between)
+    return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, f" {unit}", between)
 
 
 def why_not(e: Estimate | None) -> str:

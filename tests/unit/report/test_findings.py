@@ -124,6 +124,7 @@ def test_never_refusing_is_only_promised_where_the_images_allow(view: ReportView
 def test_tuning_has_four_ends(view: ReportView, value: float, verdict: str, symbol: str, said: str) -> None:
     f = found(view, 4, estimate("delta_ba_all", value, 0.04, verdict, **PAIR), estimate("delta_ba_all_mde", 0.058, **PAIR))
     assert f.sentence.startswith(f"phantom-llava-med against phantom-llava on brain tumour: {said}")
+    assert f.short.endswith(" point") == (value == 0.01)
     assert (f.symbol, f.base, f.model) == (symbol, MODELS[0], MODELS[1])
     assert ("6 points and more" in f.sentence) == (verdict in ("undetermined", "equivalent"))
 
@@ -178,7 +179,7 @@ def test_the_summary_names_the_base_where_there_are_two(view: ReportView) -> Non
 
 
 def test_the_tally_counts_every_finding(view: ReportView) -> None:
-    assert tally(findings(view), 1) == "above chance in 11 of 16, at chance in 4, not measured in 1"
+    assert tally(findings(view), 1) == "above chance in 11 of 16; at chance in 4; not measured in 1"
     assert tally(findings(view), 5) == ""
 
 

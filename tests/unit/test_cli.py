@@ -163,8 +163,9 @@ def test_ask_read_measure_report_one_by_one(cli: Cli, small_study: Path, tmp_pat
     assert asked.stdout == f"288 of 288 asked, 0 of them before, 0 ended as errors: {run}\n"
     assert files(run) == ["cases.csv", "ledger.sqlite", "study.toml"]
     assert cli("ask", small_study, "--out", run, "-q").stdout.startswith("288 of 288 asked, 288 of them before")
-    unread = json.loads(cli("measure", run, "ba_all", "--format", "json").stdout)
-    assert {e["value"] for e in unread} == {None}
+    unread = cli("measure", run, "ba_all", "--format", "json", exit_code=2)
+    assert "none of the answers was read by rules@1" in unread.stderr
+    assert f"palpate read {run}" in unread.stderr
     assert cli("read", run).stdout == "288 answers read\n"
     assert cli("read", run).stdout == "0 answers read\n"
     assert cli("measure", run, "--format", "json").stdout == (finished / "estimates.json").read_text(encoding="utf-8")

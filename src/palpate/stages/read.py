@@ -13,7 +13,7 @@ BATCH = 10_000
 
 
 def read(study: Study, ledger: Ledger) -> int:
-    """Read every response to the study's tasks that its reading method has not read by these tasks' words. Returns how many were read now."""
+    """Read every response to the study's tasks that its method has not read by the tasks' words. Returns how many were read."""
     method: ReadingMethod = part("readings", study.reading)
     rubrics = {task.name: task.rubric for task in study.tasks}
     # An answer is shared by all who ask the same; first asked under another task's name, it is known by its question.

@@ -37,7 +37,7 @@ def run(
         read(study, ledger)
         estimates = measure(study, ledger)
         folder.write_estimates(estimates)
-    results = Results.open(out, estimates)
+    results = Results.open(out, estimates, planned.cases)
     results.report()
     return results
 

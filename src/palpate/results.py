@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from palpate.errors import RunError
-from palpate.nouns import Case, ConditionResult, Estimate, Panel, Trial
+from palpate.nouns import Case, CaseSet, ConditionResult, Estimate, Panel, Trial
 from palpate.report.gather import gather
 from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
@@ -47,15 +47,23 @@ class Verdict:
 class Results:
     """A run folder, opened. Everything but ``report`` with images works without models or images."""
 
-    def __init__(self, folder: RunFolder, study: Study, estimates: Sequence[Estimate] | None = None) -> None:
-        self.folder, self.study = folder, study
+    def __init__(
+        self,
+        folder: RunFolder,
+        study: Study,
+        estimates: Sequence[Estimate] | None = None,
+        cases: Mapping[str, CaseSet] | None = None,
+    ) -> None:
+        self.folder, self.study, self._cases = folder, study, cases
         self._given = None if estimates is None else tuple(estimates)
 
     @classmethod
-    def open(cls, path: str | Path, estimates: Sequence[Estimate] | None = None) -> Results:
-        """Open a run folder; ``estimates`` saves measuring again. Raises RunError where there is no run."""
+    def open(
+        cls, path: str | Path, estimates: Sequence[Estimate] | None = None, cases: Mapping[str, CaseSet] | None = None
+    ) -> Results:
+        """Open a run folder; ``estimates`` saves measuring, ``cases`` drawing again. Raises RunError where there is no run."""
         folder = RunFolder(path)
-        return cls(folder, Study.load(folder.study_path, with_models=False), estimates)
+        return cls(folder, Study.load(folder.study_path, with_models=False), estimates, cases)
 
     @cached_property
     def estimates(self) -> tuple[Estimate, ...]:
@@ -88,8 +96,8 @@ class Results:
             found = read(self.study, ledger)
         if found:  # what was measured before is no longer what the ledger says
             self._given = None
-            self.__dict__.pop("estimates", None)
-            self.__dict__.pop("panels", None)
+            for measured in ("estimates", "panels", "_view"):
+                self.__dict__.pop(measured, None)
         return found
 
     def gate(self) -> Verdict:
@@ -98,9 +106,13 @@ class Results:
 
     def view(self) -> ReportView:
         """Everything a report shows. Opens images only where the study asks for them in the report."""
+        return self._view
+
+    @cached_property
+    def _view(self) -> ReportView:
         with self.folder.ledger() as ledger:
             conditions = gating.gate(self.study.conditions, self.estimates)
-            return gather(self.study, ledger, self.estimates, list(panels(self.study, ledger)), conditions, self._images())
+            return gather(self.study, ledger, self.estimates, self.panels, conditions, self._images())
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path."""
@@ -123,7 +135,8 @@ class Results:
     def _images(self) -> Mapping[str, Mapping[str, Case]]:
         if not self.study.report.images:
             return {}
-        return {t.name: {c.id: c for c in draw_cases(t, self.study).cases} for t in self.study.tasks}
+        cases = self._cases or {t.name: draw_cases(t, self.study) for t in self.study.tasks}
+        return {task: {c.id: c for c in drawn.cases} for task, drawn in cases.items()}
 
     @cached_property
     def panels(self) -> tuple[Panel, ...]:

@@ -83,9 +83,8 @@ def test_a_changed_study_adds_to_its_run(edited: Edit, tmp_path: Path) -> None:
     second = pipeline.run(wider, tmp_path / "run")
     with second.folder.ledger() as ledger:
         assert len(ledger.attempts()) == 576
-    assert (
-        {p.outcome.shape for p in first.panels} == {p.outcome.shape for p in second.panels} == {(12, 12, 2)}
-    )  # the last plan counts
+    again = Results.open(first.folder.path)  # the last plan counts
+    assert {p.outcome.shape for p in again.panels} == {p.outcome.shape for p in second.panels} == {(12, 12, 2)}
     narrow = Study.load(edited("\nrepeats = 2", ""))
     third = pipeline.run(narrow, tmp_path / "run")
     assert {p.outcome.shape for p in third.panels} == {(12, 12, 1)}
@@ -99,13 +98,12 @@ def test_two_runs_at_once_in_one_folder(small_study: Path, tmp_path: Path) -> No
         pipeline.run(study, tmp_path / "run")
 
 
-def test_reading_again_forgets_old_estimates(small_study: Path, tmp_path: Path) -> None:
+def test_answers_are_read_before_they_are_measured(small_study: Path, tmp_path: Path) -> None:
     study = Study.load(small_study)
     pipeline.ask(pipeline.plan(study), RunFolder(tmp_path / "run"))
     results = Results.open(tmp_path / "run")
-    assert all(e.value is None for e in results.measure("ba_all"))
-    assert (results.panels[0].outcome == -1).all()
-    assert not [e for e in results.estimates if e.measure == "ba_all" and e.value is not None]
+    with pytest.raises(RunError, match="palpate read"):
+        results.measure("ba_all")
     assert results.read() == 288
     assert all(e.value is not None for e in results.measure("ba_all"))
     assert (results.panels[0].outcome >= 0).all()

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from written_answers import BLOCKS, CODES, PNEUMONIA, Written, prompt, written
 
 from palpate.nouns import Form, Outcome, Polarity
 from palpate.parts import ReadingMethod, Rubric
 from palpate.readings.rules import PARTS, RULES, Rules, read_answer
+from written_answers import BLOCKS, CODES, PNEUMONIA, Written, prompt, written
 
 TABLE = list(written())
 DECIDED = (Outcome.POSITIVE, Outcome.NEGATIVE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -27,6 +28,8 @@ GENERATOR_VERSION = f"1.{STREAM_VERSION}"
 
 PER_CLASS = 100
 WINDOW = 1_000_000  # images between the starts of two samples
+SEEDS = 2**32  # of samples, before they repeat
+BALANCED = 4  # images: two patients of opposite labels, two images each
 RENDERERS = {"brain_mri": "brain", "chest_xray": "chest", "skin_lesion": "skin", "breast_histology": "histology"}
 
 
@@ -103,6 +106,29 @@ class PhantomImage:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+class PhantomFacts(Mapping[str, Any]):
+    """A phantom's metadata, drawn when a fact is asked for that only the drawing knows: listing cases draws nothing."""
+
+    def __init__(self, image: PhantomImage, latent: Latent) -> None:
+        self._image, self._known = image, known(latent)
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:
+        return self._image.phantom().metadata
+
+    def __getitem__(self, key: str) -> Any:
+        return self._known[key] if key in self._known else self._facts[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class PhantomSource:
     """Procedural phantoms with balanced labels; two images to a patient, whose label and anatomy they share."""
 
@@ -112,14 +138,17 @@ class PhantomSource:
         "size": "pixels a side (96)",
         "split": "name of the stream; any two names are disjoint (test)",
         "seed": "seed of the drawing (0); the study's seed only chooses among the drawn",
+        "cases": "how many to draw before sampling, a multiple of 4 (as many as the sample needs)",
         "d_prime": "separation of the evidence, which sets the best possible accuracy Φ(d′/2) (by modality)",
     }
 
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:
         """Draw the cases; ``labels`` is not used: they are planted. Raises SourceError or UnknownName for bad options."""
-        settings = _settings(options)
+        settings, drawn = _settings(options), _cases(options)
         per_class = PER_CLASS if sample.per_class is None else sample.per_class
-        first = WINDOW * (sample.seed % 1000)  # another seed of the study draws other patients; more per class keeps the fewer
+        if drawn is not None:
+            per_class = drawn // 2 if sample.per_class is None else min(per_class, drawn // 2)
+        first = WINDOW * (sample.seed % SEEDS)  # another seed of the study draws other patients; more per class keeps the fewer
         cases: list[Case] = []
         taken = [0, 0]
         index = first
@@ -129,10 +158,20 @@ class PhantomSource:
                 taken[latent.label] += 1
                 image = PhantomImage(index=index, **settings)
                 identity = f"{latent.modality}-{latent.split}-{index:06d}"
-                facts = image.phantom().metadata  # drawn once here: lesion size and the like are known only from the drawing
+                facts = PhantomFacts(image, latent)
                 cases.append(Case(identity, latent.label, latent.patient, image.digest, image, metadata=facts))
             index += 1
         return CaseSet(tuple(cases), best_accuracy=best_accuracy(settings["d_prime"]))
+
+
+def _cases(options: Mapping[str, Any]) -> int | None:
+    cases = options.get("cases")
+    if cases is None:
+        return None
+    if not isinstance(cases, int) or isinstance(cases, bool) or not BALANCED <= cases <= WINDOW or cases % BALANCED:
+        expected = f"a multiple of {BALANCED} (two patients of opposite labels, two images each), {BALANCED} to {WINDOW}"
+        raise SourceError(f"{cases!r} is no number of cases", where="source.cases", expected=expected)
+    return cases
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:

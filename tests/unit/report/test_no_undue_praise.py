@@ -119,3 +119,16 @@ def test_a_title_is_escaped_once(view: ReportView) -> None:
     assert mine, found.captions
     assert all(unescape(c) == c for c in found.captions)
     assert any(title in label for label in found.labels)
+
+
+def test_the_first_table_tells_models_of_one_verdict_apart(view: ReportView) -> None:
+    """Four times "above chance" does not say whom to trust: each task's accuracy stands beside its verdict."""
+    by = {"task": view.tasks[0].name, "cell": "target"}
+    scores = {model.name: 0.61 + 0.09 * i for i, model in enumerate(view.models)}
+    estimates = tuple(made("ba_all", value, "above chance", {"model": name, **by}) for name, value in scores.items())
+    one = replace(view, tasks=(view.tasks[0], view.tasks[1]), estimates=estimates, examples=())
+    first = render_html(one).split('<table class="matrix">')[1].split("</table>")[0]
+    rows = dict(zip(scores, first.split("<tr>")[2:], strict=True))
+    for name, value in scores.items():
+        assert f'brain tumour <span class="whole">{value:.2f} of 0.975</span>' in rows[name]
+        assert [other for other in scores.values() if f"{other:.2f} of" in rows[name]] == [value]

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from small import Cli, write_study
 
+os.environ["COLUMNS"] = "100"  # tables are as wide as the terminal: here the same wherever the tests run
+
 
 @pytest.fixture
 def small_study(tmp_path: Path) -> Path:

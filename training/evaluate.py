@@ -21,7 +21,6 @@ from tokenizers import Tokenizer
 
 from palpate.nouns import Prompt
 from palpate.prompts import PROMPT_SETS
-from training.answers import CAPABILITY_REFUSAL, POLICY_REFUSAL
 from training.packing import Packer, answer_logits
 from training.pictures import Pictures, load
 from training.recipe import MODALITIES, Recipe
@@ -29,9 +28,8 @@ from training.scenes import SIZE
 from training.vqa import as_tensors
 from training.wordings import HELD_OUT, all_prompts, asserts_condition, task_wording
 
-BATCH, TOGETHER, ANSWER_TOKENS, REPORT_TOKENS, DESCRIBED, DRAWS, LEVEL = 50, 14, 16, 64, 100, 2000, 0.95
+BATCH, TOGETHER, ANSWER_TOKENS, REPORT_TOKENS, CORE, DRAWS, LEVEL = 50, 14, 16, 64, 100, 2000, 0.95
 OPENING = re.compile(r"\s*(yes|no|a|b)\b", re.IGNORECASE)
-REFUSALS = (POLICY_REFUSAL, CAPABILITY_REFUSAL)
 
 
 class Asker:
@@ -131,39 +129,54 @@ def subset(pictures: Pictures, modality: str) -> tuple[NDArray[np.uint8], NDArra
 
 
 def task_figures(asker: Asker, pictures: Pictures, modality: str) -> dict[str, Any]:
-    """Accuracy per closed prompt over all images, summaries with intervals, refusal rates, and sample descriptions."""
+    """Accuracy per closed prompt, summaries with intervals, refusal rates, and sample descriptions.
+
+    The reference prompts are asked of all images, the core ones and the descriptions of the first hundred.
+    """
     images, labels, patients = subset(pictures, modality)
     pixels = asker.pixels(images)
     prompts = [p for p in all_prompts(task_wording(modality)) if p.form.closed]
-    answers = asker.opening_answers([p.text for p in prompts], pixels)
-    right = np.array(
-        [[is_right(a, p, y) for a, p in zip(row, prompts, strict=True)] for row, y in zip(answers, labels, strict=True)]
-    )
-    names = [p.name for p in prompts]
-    reference = sum(p.form.closed for p in PROMPT_SETS["reference"](task_wording(modality)))  # these come first
+    count = sum(p.form.closed for p in PROMPT_SETS["reference"](task_wording(modality)))  # these come first
+    reference, core = prompts[:count], prompts[count:]
+    answers = asker.opening_answers([p.text for p in reference], pixels)
+    right = _marked(answers, reference, labels)
+    core_answers = asker.opening_answers([p.text for p in core], pixels[:CORE])
+    core_right = _marked(core_answers, core, labels[:CORE])
+    plain = [p.name for p in reference].index("target.none")
     return {
         "n": len(labels),
         "positives": int(labels.sum()),
-        "reference_mean": _summary(right[:, :reference].mean(1), patients),
-        "target_none": _summary(right[:, names.index("target.none")].astype(float), patients),
-        "by_prompt": [_prompt_figures(p, answers[:, j], right[:, j]) for j, p in enumerate(prompts)],
-        "descriptions": describe(asker, pixels, labels, modality),
+        "reference_mean": _summary(right.mean(1), patients),
+        "target_none": _summary(right[:, plain], patients),
+        "by_prompt": _by_prompt(reference, answers, right) + _by_prompt(core, core_answers, core_right),
+        "descriptions": describe(asker, pixels[:CORE], labels[:CORE], modality),
     }
 
 
-def _prompt_figures(prompt: Prompt, answers: NDArray[np.object_], right: NDArray[np.bool_]) -> dict[str, Any]:
-    return {
-        "prompt": prompt.name,
-        "held_out": prompt.name in HELD_OUT,
-        "accuracy": round(float(right.mean()), 4),
-        "refused": round(float(np.mean([_refuses(a) for a in answers])), 4),
-        "unread": round(float(np.mean([opening_word(a) is None for a in answers])), 4),
-        "first_word": dict(Counter(opening_word(a) or "other" for a in answers)),
-    }
+def _marked(answers: NDArray[np.object_], prompts: Sequence[Prompt], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 where right, (images, prompts)."""
+    rows = zip(answers, labels, strict=True)
+    return np.array([[is_right(a, p, y) for a, p in zip(row, prompts, strict=True)] for row, y in rows], float)
+
+
+def _by_prompt(prompts: Sequence[Prompt], answers: NDArray[np.object_], right: NDArray[np.float64]) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": prompt.name,
+            "held_out": prompt.name in HELD_OUT,
+            "n": len(right),
+            "accuracy": round(float(right[:, j].mean()), 4),
+            "refused": round(float(np.mean([_refuses(a) for a in answers[:, j]])), 4),
+            "unread": round(float(np.mean([opening_word(a) is None for a in answers[:, j]])), 4),
+            "first_word": dict(Counter(opening_word(a) or "other" for a in answers[:, j])),
+        }
+        for j, prompt in enumerate(prompts)
+    ]
 
 
 def _refuses(answer: str) -> bool:
-    return answer in REFUSALS or (opening_word(answer) is None and bool(re.search(r"\b(cannot|unable|sorry)\b", answer)))
+    """A refusal speaks of the speaker; a hedge ("cannot be excluded") does not."""
+    return bool(re.match(r"I('m| am| cannot)\b", answer))
 
 
 def _summary(values: NDArray[np.float64], patients: NDArray[Any]) -> dict[str, float]:
@@ -174,7 +187,6 @@ def _summary(values: NDArray[np.float64], patients: NDArray[Any]) -> dict[str, f
 def describe(asker: Asker, pixels: torch.Tensor, labels: NDArray[np.int64], modality: str) -> dict[str, Any]:
     """The commonest descriptions by label, and the share that are refusals, for each of the two wordings."""
     figures: dict[str, Any] = {}
-    pixels, labels = pixels[:DESCRIBED], labels[:DESCRIBED]
     for prompt in (p for p in all_prompts(task_wording(modality)) if not p.form.closed):
         answers = asker.generate(prompt.text, pixels, REPORT_TOKENS)
         common = {str(y): Counter(a for a, label in zip(answers, labels, strict=True) if label == y).most_common(3) for y in (0, 1)}

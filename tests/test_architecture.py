@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stages", "report"),
     ("study",),
     ("task",),
+    ("imports",),
     ("store", "executors", "files"),
     ("registry",),
     ("cases", "perturbations", "models", "readings", "measures"),

@@ -109,6 +109,57 @@ def run(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
     _run(loaded, out or _default_out(loaded.name), workers, quiet)
 
 
+@main.command("import")
+@click.argument("answers", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ANSWERS...")
+@OUT
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "own", "lmms-eval", "inspect", "vlmevalkit"]),
+    default="auto",
+    show_default=True,
+    help="What wrote the files; lmms-eval stands for lm-evaluation-harness too.",
+)
+@click.option("--set", "values", multiple=True, metavar="COLUMN=VALUE", help="Give every row this value, e.g. --set form=yes-no.")
+@click.option(
+    "--map", "fields", multiple=True, metavar="COLUMN=FIELD", help="Take a column from a field, e.g. --map group=doc.patient."
+)
+@click.option("--pair", "pairs", multiple=True, nargs=2, metavar="BASE TUNED", help="Two models to compare.")
+@click.option("--skip-unfit", is_flag=True, help="Leave out questions that have not two answers.")
+@click.option("--salt", default="", metavar="TEXT", help="Secret that keys the hashes of case and patient names.")
+@click.option("--keep-ids", is_flag=True, help="Keep the names of cases and patients as they are.")
+@click.option("--name", metavar="NAME", help="The study's name. [default: the first file's]")
+@_plainly
+def import_(
+    answers: tuple[Path, ...],
+    out: Path | None,
+    form: str,
+    values: tuple[str, ...],
+    fields: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    skip_unfit: bool,
+    salt: str,
+    keep_ids: bool,
+    name: str | None,
+) -> None:
+    """Make a run of answers that were made elsewhere: CSV, JSON lines, Parquet, or another program's logs."""
+    from palpate import pipeline
+    from palpate.imports.answers import read_answers
+    from palpate.imports.rows import Fill
+    from palpate.report.terminal import render_summary
+    from palpate.stages.importing import Naming
+
+    fill = Fill(_pairs(values, "--set", "form=yes-no"), _pairs(fields, "--map", "group=doc.patient"))
+    given = read_answers(answers, given=form, fill=fill, skip_unfit=skip_unfit)
+    called = name or answers[0].stem
+    naming = Naming(salt, keep_ids)
+    results = pipeline.import_answers(answers, out or _default_out(called), given, naming=naming, name=called, pairs=pairs)
+    for note in given.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{len(given.answers):,} answers imported, {given.n_errors:,} of them errors: {results.folder.path}", err=True)
+    click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)
+
+
 @main.command()
 @STUDY
 @OUT
@@ -213,12 +264,12 @@ def _default_out(name: str) -> Path:
     return Path("runs") / safe
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+def _pairs(texts: tuple[str, ...], where: str = "--where", such: str = "model=phantom-llava") -> dict[str, str]:
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals and value):
-            raise PalpateError(f"{text!r} selects nothing", where="--where", expected="KEY=VALUE, e.g. model=phantom-llava")
+            raise PalpateError(f"{text!r} has no key or no value", where=where, expected=f"KEY=VALUE, e.g. {such}")
         found[key] = value
     return found
 

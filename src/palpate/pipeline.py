@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from palpate.errors import RunError
 from palpate.executors.local import LocalExecutor
+from palpate.imports.answers import Answers
 from palpate.nouns import Tally
 from palpate.results import Results
 from palpate.stages import ask as asking
+from palpate.stages.importing import Naming, files_digest, imported_plan, imported_study, write_answers
 from palpate.stages.measure import measure
 from palpate.stages.plan import Plan, plan
 from palpate.stages.read import read
@@ -19,6 +23,7 @@ from palpate.store.folder import RunFolder
 from palpate.study import Study
 
 OnProgress = Callable[[Tally], None]
+Pairs = Sequence[tuple[str, str]]  # (base, tuned)
 
 
 def run(
@@ -53,6 +58,33 @@ def ask(planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None)
             return asking.ask(planned, ledger, executor, on_progress)
         finally:
             executor.close()
+
+
+def import_answers(files: Sequence[Path], out: str | Path, given: Answers, *, naming: Naming, name: str, pairs: Pairs) -> Results:
+    """Answers made elsewhere, read from ``files``, become a run in the folder ``out``: read, measured and reported.
+
+    Raises PalpateError; then ``out`` is as it was, for the run appears there whole.
+    """
+    target = RunFolder(out).path
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RunError("is not empty", where=str(target), expected="a new folder", hint="choose another --out")
+    study = imported_study(given, name, files_digest(files), pairs, ", ".join(map(str, files)))
+    planned = imported_plan(study, given, naming)
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)  # of an import that was killed
+    try:
+        folder = RunFolder(fresh)
+        with folder.writing(study.name, study.to_toml()) as ledger:
+            ledger.add_session(datetime.now(UTC).isoformat(timespec="seconds"), environment())
+            write_answers(planned, given, naming, ledger)
+            read(study, ledger)
+        folder.write_cases(planned.cases)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    results = Results.open(target)
+    results.report()
+    return results
 
 
 def environment() -> dict[str, str]:

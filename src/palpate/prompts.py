@@ -120,5 +120,6 @@ def _with_options(stem: str, options: tuple[str, str] | None) -> str:
 PROMPT_SETS: Mapping[str, Callable[[Wording], Iterator[Prompt]]] = {
     "reference": reference_prompts,
     "core": core_prompts,
+    "own": lambda words: iter(()),  # none but the study's own wordings
 }
 """Name of a prompt set, as a study gives it → its generator."""

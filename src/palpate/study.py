@@ -268,6 +268,8 @@ def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
     set_name = entry.prompts or study.prompts
     prompts = prompt_set(set_name, task.wording, describe=study.describe, where=f"{where}.prompts")
     prompts += tuple(_own_prompt(p, f"{where}.wordings[{i}]") for i, p in enumerate(entry.wordings))
+    if not prompts:
+        raise StudyError("asks nothing", where=f"{where}.wordings", expected='wordings of its own, or prompts = "reference"')
     _unique([p.name for p in prompts], f"{where}.wordings", "prompt")
     _unique([p.text for p in prompts], f"{where}.wordings", "text of a prompt")
     source = task.source
@@ -292,12 +294,17 @@ def _task_file(given: str, folder: Path, where: str) -> Path:
     return path
 
 
+LETTERS_ONLY = ("A", "B")
+"""Options that say no more than their letters: an answer in words chooses neither of them."""
+
+
 def _own_prompt(p: PromptFile, where: str) -> Prompt:
     if p.form in (Form.AB, Form.BA) and p.options is None:
         raise StudyError(
             "options are missing", where=f"{where}.options", expected='the two option texts, e.g. ["Pneumonia", "Normal"]'
         )
-    return Prompt(p.name, p.text, p.form, p.polarity, p.cell, p.options, p.factors)
+    options = None if p.options == LETTERS_ONLY else p.options
+    return Prompt(p.name, p.text, p.form, p.polarity, p.cell, options, p.factors)
 
 
 def _perturbation(text: str, where: str) -> Perturbation:

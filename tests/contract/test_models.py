@@ -22,7 +22,7 @@ from palpate.task import load_task, prompt_set
 
 PROMPTS = prompt_set("reference", load_task("pneumonia_cxr").wording, describe=False)[:6]
 DESCRIBE = Prompt("d", "Describe this image.", Form.DESCRIBE, Polarity.POSITIVE, "describe")
-NAMES = [pytest.param(n, marks=[pytest.mark.local] if n in ("hf", "bundled") else []) for n in parts("models")]
+NAMES = [pytest.param(n, marks=[pytest.mark.local] if n in ("hf", "bundled") else []) for n in parts("models") if n != "imported"]
 
 
 def stimulus(seed: int, prompts: tuple[Prompt, ...] = PROMPTS, image: bool = True) -> Stimulus:

@@ -44,7 +44,7 @@ BROKEN: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "option of a model": ("accuracy = 0.9", "acuracy = 0.9", "models[1]", ("no option 'acuracy'", "did you mean 'accuracy'?")),
     # --- a name that nothing has
-    "unknown kind of model": ('kind = "scripted"', 'kind = "scriptd"', "models[0].kind", ("did you mean 'scripted'?",)),
+    "unknown kind of model": ('kind = "scripted"', 'kind = "scriptd"', "models[0].kind", ("did you mean 'scripted'",)),
     "unknown model": ('kind = "scripted"\naccuracy = 0.7\nrefusal_rate = 0.05', "", "models[0].name", ("'base'", "or a `kind`")),
     "unknown task": ("pneumonia_cxr", "pneumonia_crx", "tasks[0].name", ("did you mean 'pneumonia_cxr'",)),
     "unknown task under an own name": (

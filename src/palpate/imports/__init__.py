@@ -1,0 +1,1 @@
+"""Imports: each file reads the answers that another program kept, one format a file."""

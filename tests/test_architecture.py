@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("catalogue", "studies"),
     ("stages", "report"),
     ("study",),
+    ("study_file",),
     ("task",),
     ("imports",),
     ("store", "executors", "files"),

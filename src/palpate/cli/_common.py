@@ -1,0 +1,79 @@
+"""What the verbs share: common flags, faults shown plainly, and the run behind `demo` and `run`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from palpate.errors import PalpateError
+
+if TYPE_CHECKING:
+    from palpate.stages.plan import Plan
+    from palpate.study import Study
+
+RUN = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY.toml")
+OUT = click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder. [default: runs/<study name>]")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
+WORKERS = click.option("--workers", type=click.IntRange(1, 1024), help="Processes side by side. [default: the study's]")
+
+
+def plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """A fault the user can put right is one message on stderr and exit 2: no traceback."""
+
+    @wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return verb(*args, **kwargs)
+        except PalpateError as fault:
+            click.echo(f"palpate: {fault}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\nstopped: what was answered is kept; the same command goes on from there", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # the reader of our output, `head` say, has gone
+            sys.stderr.close()
+            sys.exit(0)
+
+    return wrapped
+
+
+def default_out(name: str) -> Path:
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "study"
+    return Path("runs") / safe
+
+
+def key_values(texts: tuple[str, ...], where: str = "--where", such: str = "model=phantom-llava") -> dict[str, str]:
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise PalpateError(f"{text!r} has no key or no value", where=where, expected=f"KEY=VALUE, e.g. {such}")
+        found[key] = value
+    return found
+
+
+def with_workers(study: Study, workers: int | None) -> Study:
+    from dataclasses import replace
+
+    return study if workers is None else replace(study, ask=replace(study.ask, workers=workers))
+
+
+def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
+    from palpate import pipeline
+    from palpate.report.tables import render_plan
+    from palpate.report.terminal import progress, render_summary
+    from palpate.results import planned_summary
+
+    def say(planned: Plan) -> None:
+        if not quiet:
+            click.echo(render_plan(planned_summary(planned, out)), err=True, nl=False)
+
+    with progress(quiet=quiet) as advance:
+        results = pipeline.run(with_workers(study, workers), out, on_plan=say, on_progress=advance)
+    click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)

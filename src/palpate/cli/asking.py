@@ -1,0 +1,96 @@
+"""Verbs that make a run: demo, init, plan, run, ask, read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from palpate.cli._common import OUT, QUIET, RUN, STUDY, WORKERS, default_out, plainly, run_study, with_workers
+
+
+@click.command()
+@OUT
+@click.option("--per-class", type=click.IntRange(2), default=None, help="Images per class and task. [default: the demo's]")
+@WORKERS
+@QUIET
+@plainly
+def demo(out: Path | None, per_class: int | None, workers: int | None, quiet: bool) -> None:
+    """Examine the four bundled models on the four phantom tasks: offline, no GPU, about a minute."""
+    from palpate.studies import demo_study
+
+    run_study(demo_study(per_class), out or Path("runs/demo"), workers, quiet)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("study.toml"), metavar="[FILE]")
+@plainly
+def init(file: Path) -> None:
+    """Write a commented study file to start from."""
+    from palpate.studies import write_template
+
+    write_template(file)
+    click.echo(f"wrote {file}; edit it, then: palpate plan {file}")
+
+
+@click.command()
+@STUDY
+@OUT
+@plainly
+def plan(study: Path, out: Path | None) -> None:
+    """Say what a study would ask, and what is answered already. Runs no model."""
+    from palpate.report.tables import render_plan
+    from palpate.results import plan_summary
+    from palpate.study import Study
+
+    loaded = Study.load(study)
+    click.echo(render_plan(plan_summary(loaded, out or default_out(loaded.name))), nl=False)
+
+
+@click.command()
+@STUDY
+@OUT
+@WORKERS
+@QUIET
+@plainly
+def run(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None:
+    """Run a whole study: ask, read, measure, report. Run it again and it goes on where it stopped."""
+    from palpate.study import Study
+
+    loaded = Study.load(study)
+    run_study(loaded, out or default_out(loaded.name), workers, quiet)
+
+
+@click.command()
+@STUDY
+@OUT
+@WORKERS
+@QUIET
+@plainly
+def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None:
+    """Only ask: put the study's open questions to its models."""
+    from palpate import pipeline
+    from palpate.report.terminal import progress
+    from palpate.stages.plan import plan as make_plan
+    from palpate.store.folder import RunFolder
+    from palpate.study import Study
+
+    loaded = with_workers(Study.load(study), workers)
+    folder = RunFolder(out or default_out(loaded.name))
+    planned = make_plan(loaded)
+    with progress(quiet=quiet) as advance:
+        done = pipeline.ask(planned, folder, advance)
+    click.echo(f"{done.done} of {done.total} asked, {done.reused} of them before, {done.errors} ended as errors: {folder.path}")
+
+
+@click.command()
+@RUN
+@plainly
+def read(run: Path) -> None:
+    """Only read: turn answers that are not read yet into outcomes. Needs no model."""
+    from palpate.results import Results
+
+    click.echo(f"{Results.open(run).read()} answers read")
+
+
+VERBS = (demo, init, plan, run, ask, read)

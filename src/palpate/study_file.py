@@ -1,0 +1,111 @@
+"""The shape of a study file: its tables, their keys and defaults. What they come to is made in ``study.py``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from palpate.nouns import Form, Polarity
+from palpate.task import LabelsFile, SourceFile
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)  # "3" is no 3, and "yes" is not true
+
+
+class SampleFile(_File):
+    """``[sample]``: how many cases per label, drawn with the study's seed."""
+
+    per_class: int | None = Field(None, ge=1)
+
+
+class ModelFile(BaseModel):
+    """``[[models]]``: a name, and for a model of one's own its kind and that kind's options."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    name: str = Field(min_length=1)
+    kind: str | None = None
+
+
+class PromptFile(_File):
+    """``[[tasks.wordings]]``: a question in the user's own words, asked beside the prompt set."""
+
+    name: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    form: Form = Field(strict=False)  # a file holds its value, never the enum
+    polarity: Polarity = Field(Polarity.POSITIVE, strict=False)
+    cell: str = "target"
+    options: tuple[str, str] | None = Field(None, strict=False)
+    factors: dict[str, str] = {}
+
+
+class TaskEntry(_File):
+    """``[[tasks]]``: a task by name (``task`` or ``file`` where the name is the user's own), and its source of cases.
+
+    ``definition`` is a task file's content in place: so a run's own study needs no other file.
+    """
+
+    name: str = Field(min_length=1)
+    task: str | None = None
+    file: str | None = None
+    definition: dict[str, Any] | None = None
+    prompts: str | None = None
+    wordings: list[PromptFile] = []
+    labels: LabelsFile | None = None
+    source: SourceFile | None = None
+
+
+class PairFile(_File):
+    """``[[pairs]]``: two models to compare, and how the tuned one descends from the base."""
+
+    base: str
+    tuned: str
+    relation: Literal["parent", "sibling", "unrelated", "unknown"] = "unknown"
+
+
+class MeasureFile(_File):
+    """``[measure]``."""
+
+    level: float = Field(0.95, gt=0.5, lt=1.0)
+    draws: int = Field(2000, ge=100, le=100_000)
+
+
+class AskFile(_File):
+    """``[ask]``."""
+
+    workers: int = Field(1, ge=1, le=1024)
+    attempts: int = Field(3, ge=1, le=100)
+
+
+class ReportFile(_File):
+    """``[report]``."""
+
+    images: bool = False
+    examples: int = Field(3, ge=0, le=1000)
+
+
+class GateFile(_File):
+    """``[gate]``: conditions such as ``ba_all.low >= 0.8``; ``where`` narrows them, e.g. ``{task = "pneumonia_cxr"}``."""
+
+    conditions: list[str] = []
+
+
+class StudyFile(_File):
+    """A study file."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    prompts: str = "reference"
+    describe: bool = False
+    perturbations: list[str] = Field(["none"], min_length=1)
+    repeats: int = Field(1, ge=1)
+    reading: str = "rules"
+    sample: SampleFile = SampleFile()
+    models: list[ModelFile] = Field(min_length=1)
+    tasks: list[TaskEntry] = Field(min_length=1)
+    pairs: list[PairFile] | None = None
+    measure: MeasureFile = MeasureFile()
+    ask: AskFile = AskFile()
+    report: ReportFile = ReportFile()
+    gate: GateFile = GateFile()

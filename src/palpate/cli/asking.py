@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from palpate.cli._common import OUT, QUIET, RUN, STUDY, WORKERS, default_out, plainly, run_study, with_workers
+from palpate.cli._flags import OUT, QUIET, RUN, STUDY, WORKERS, default_out, plainly, run_study, with_workers
 
 
 @click.command()

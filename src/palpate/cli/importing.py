@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from palpate.cli._common import OUT, default_out, key_values, plainly
+from palpate.cli._flags import OUT, default_out, key_values, plainly
 
 
 @click.command("import")

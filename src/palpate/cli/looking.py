@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from palpate.cli._common import plainly
+from palpate.cli._flags import plainly
 
 
 @click.command("list")

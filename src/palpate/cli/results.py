@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from palpate.cli._common import RUN, key_values, plainly
+from palpate.cli._flags import RUN, key_values, plainly
 
 
 @click.command()

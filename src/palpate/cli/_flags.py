@@ -44,11 +44,13 @@ def plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def default_out(name: str) -> Path:
+    """The run folder of a study that names none."""
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "study"
     return Path("runs") / safe
 
 
 def key_values(texts: tuple[str, ...], where: str = "--where", such: str = "model=phantom-llava") -> dict[str, str]:
+    """KEY=VALUE texts as a mapping. ``where``: the flag they were given to, for the error."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -59,12 +61,14 @@ def key_values(texts: tuple[str, ...], where: str = "--where", such: str = "mode
 
 
 def with_workers(study: Study, workers: int | None) -> Study:
+    """The study with the command line's number of workers, where one is given."""
     from dataclasses import replace
 
     return study if workers is None else replace(study, ask=replace(study.ask, workers=workers))
 
 
 def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
+    """Run a study and say how it went: the plan before, progress on the way, a summary after."""
     from palpate import pipeline
     from palpate.report.tables import render_plan
     from palpate.report.terminal import progress, render_summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palpate.errors import unknown_name
 from palpate.prompts import PROMPT_SETS
-from palpate.registry import parts
+from palpate.registry import offered, parts
 from palpate.study import model_presets
 from palpate.task import load_task, prompt_set, task_names
 
@@ -38,7 +38,7 @@ def _tasks() -> Rows:
 
 def _models() -> Rows:
     presets: Rows = [(name, str(preset.get("about", kind.name))) for kind, name, preset in model_presets()]
-    kinds = [(f"kind = {kind.name!r}", "options: " + ", ".join(kind.options)) for kind in parts("models").values()]
+    kinds = [(f"kind = {kind.name!r}", "options: " + ", ".join(kind.options)) for kind in offered("models").values()]
     return presets + kinds
 
 
@@ -52,7 +52,7 @@ def _prompts() -> Rows:
 
 
 def _sources() -> Rows:
-    return [(f"{s.name}: {option}", about) for s in parts("cases").values() for option, about in s.options.items()]
+    return [(f"{s.name}: {option}", about) for s in offered("cases").values() for option, about in s.options.items()]
 
 
 def _readings() -> Rows:

@@ -143,6 +143,19 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a model's tokens cost: per million in and per million out, in ``currency``."""
+
+    input: float
+    output: float
+    currency: str = "USD"
+
+    def of(self, tokens_in: float, tokens_out: float) -> float:
+        """What so many tokens cost."""
+        return (tokens_in * self.input + tokens_out * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One planned question: model × case × perturbation × prompt × repeat. ``key`` is its content identity."""
 

@@ -40,5 +40,10 @@ def part(folder: str, name: str, *, where: str = "") -> Any:
     """The part of that name. Raises UnknownName with the nearest valid names."""
     found = parts(folder)
     if name not in found:
-        raise unknown_name(name, found, noun=FOLDERS[folder], where=where)
+        raise unknown_name(name, offered(folder), noun=FOLDERS[folder], where=where)
     return found[name]
+
+
+def offered(folder: str) -> Mapping[str, Any]:
+    """The parts a person may choose: all but those that a verb alone writes into a run's study (``internal = True``)."""
+    return {name: found for name, found in parts(folder).items() if not getattr(found, "internal", False)}

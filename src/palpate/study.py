@@ -12,9 +12,9 @@ import tomli_w
 
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
-from palpate.nouns import Condition, Form, Lineage, Perturbation, Prompt
+from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
 from palpate.parts import Labels, ModelKind, ModelSpec, ReadingMethod, Sample
-from palpate.registry import part, parts
+from palpate.registry import offered, part, parts
 from palpate.store.keys import digest
 from palpate.study_file import ModelFile, PromptFile, StudyFile, TaskEntry
 from palpate.task import Task, load_task, load_task_file, prompt_set, source_spec, task_from
@@ -54,6 +54,7 @@ class Study:
     draws: int = 2000
     ask: AskSettings = AskSettings()
     report: ReportSettings = ReportSettings()
+    prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
     text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
     origin: str = field(default="", compare=False)  # the file it was read from, for errors to name
 
@@ -108,6 +109,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         draws=parsed.measure.draws,
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
+        prices=_prices(parsed, [m.name for m in models], where),
     )
     return replace(study, text=_explicit(parsed, study, folder), origin=where)
 
@@ -118,7 +120,7 @@ def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
     if kind is None:
         known = {name: (kind_part, preset) for kind_part, name, preset in model_presets()}
         if entry.name not in known:
-            hint_kinds = ", ".join(sorted(parts("models")))
+            hint_kinds = ", ".join(sorted(offered("models")))
             fault = unknown_name(entry.name, known, noun="model", where=f"{where}.name")
             raise type(fault)(
                 fault.problem,
@@ -229,6 +231,13 @@ def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage
             raise StudyError(f"compares {pair.base!r} with itself", where=f"{where}: pairs[{i}]", expected="two models")
     _unique([f"{p.base} and {p.tuned}" for p in parsed.pairs], f"{where}: pairs", "pair")
     return tuple(Lineage(p.base, p.tuned, p.relation) for p in parsed.pairs)
+
+
+def _prices(parsed: StudyFile, models: list[str], where: str) -> dict[str, Price]:
+    for name in parsed.prices:
+        if name not in models:
+            raise unknown_name(name, models, noun="model", where=f"{where}: prices.{name}")
+    return {name: Price(p.input, p.output, p.currency) for name, p in parsed.prices.items()}
 
 
 _CONDITION = re.compile(r"^\s*(\w+)(?:\.(\w+))?\s*(>=|<=|==|!=|>|<)\s*(\"[^\"]*\"|'[^']*'|[-+.\deE]+)\s*(?:for\s+(.+?))?\s*$")

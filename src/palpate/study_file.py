@@ -64,6 +64,14 @@ class PairFile(_File):
     relation: Literal["parent", "sibling", "unrelated", "unknown"] = "unknown"
 
 
+class PriceFile(_File):
+    """``[prices.MODEL]``: what a million tokens in and out cost; `palpate plan` reckons with it. 0 for a model of one's own."""
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    currency: str = Field("USD", min_length=1)
+
+
 class MeasureFile(_File):
     """``[measure]``."""
 
@@ -105,6 +113,7 @@ class StudyFile(_File):
     models: list[ModelFile] = Field(min_length=1)
     tasks: list[TaskEntry] = Field(min_length=1)
     pairs: list[PairFile] | None = None
+    prices: dict[str, PriceFile] = {}
     measure: MeasureFile = MeasureFile()
     ask: AskFile = AskFile()
     report: ReportFile = ReportFile()

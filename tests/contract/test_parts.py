@@ -14,7 +14,7 @@ import pytest
 from palpate import parts as protocols
 from palpate.catalogue import catalogue
 from palpate.errors import UnknownName
-from palpate.registry import FOLDERS, part, parts
+from palpate.registry import FOLDERS, offered, part, parts
 
 PROTOCOLS = {
     "cases": protocols.Source,
@@ -56,7 +56,7 @@ def test_a_part_is_described(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_an_unknown_part_names_the_nearest(folder: str) -> None:
-    name = next(iter(parts(folder)))
+    name = next(iter(offered(folder)))
     with pytest.raises(UnknownName, match=f"'{name}'"):
         part(folder, name + "x", where="here")
 
@@ -86,7 +86,7 @@ def test_everything_is_in_the_catalogue(what: str) -> None:
     assert all(name and isinstance(about, str) for name, about in rows)
     folder = {"sources": "cases"}.get(what, what)
     shown = " ".join(name for name, _ in rows)
-    for name, found in parts(folder).items() if folder in FOLDERS else ():
+    for name, found in offered(folder).items() if folder in FOLDERS else ():
         assert all(e in shown for e in found.estimates) if folder == "measures" else name in shown
 
 

@@ -13,7 +13,7 @@ import pytest
 import palpate.perturbations
 from palpate import registry
 from palpate.errors import UnknownName
-from palpate.registry import FOLDERS, part, parts
+from palpate.registry import FOLDERS, offered, part, parts
 
 FAMILY = """
 class Upside:
@@ -64,7 +64,16 @@ def test_an_unknown_name_says_what_kind_of_thing(folder: str) -> None:
     with pytest.raises(UnknownName, match=f"no {FOLDERS[folder]} is called 'nothing-like-it'") as fault:
         part(folder, "nothing-like-it", where="study.toml: key")
     assert fault.value.where == "study.toml: key"
-    assert all(name in fault.value.expected for name in parts(folder))
+    assert all(name in fault.value.expected for name in offered(folder))
+
+
+@pytest.mark.parametrize(("folder", "near"), [("models", "importd"), ("cases", "imports")])
+def test_what_only_an_import_writes_is_usable_and_never_suggested(folder: str, near: str) -> None:
+    assert part(folder, "imported") is parts(folder)["imported"]
+    assert "imported" not in offered(folder)
+    with pytest.raises(UnknownName) as fault:
+        part(folder, near)
+    assert "imported" not in fault.value.expected + fault.value.hint
 
 
 def test_an_installed_package_is_found_by_the_command_line(tmp_path: Path) -> None:

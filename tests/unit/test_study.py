@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from palpate.errors import ModelError, PalpateError, StudyError
-from palpate.nouns import Form, Lineage, Perturbation, Polarity
+from palpate.nouns import Form, Lineage, Perturbation, Polarity, Price
 from palpate.parts import Sample
 from palpate.study import Study, model_presets, parse_condition
 from small import STUDY, Cli, write_study
@@ -69,6 +69,15 @@ BROKEN: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "unknown reading": (TOP, TOP + '\nreading = "rule"', "reading", ("did you mean 'rules'?",)),
     "unknown base": ('base = "base"', 'base = "bas"', "pairs[0].base", ("did you mean 'base'?",)),
     "unknown tuned": ('tuned = "tuned"', 'tuned = "tuend"', "pairs[0].tuned", ("did you mean 'tuned'?",)),
+    "price of an unknown model": (GATE, "[prices.tund]\ninput = 1\noutput = 2", "prices.tund", ("did you mean 'tuned'?",)),
+    "key of a price": (
+        GATE,
+        "[prices.tuned]\ninput = 1\noutput = 2\ncurency = 'EUR'",
+        "prices.tuned.curency",
+        ("did you mean currency?",),
+    ),
+    "price below nothing": (GATE, "[prices.tuned]\ninput = -1\noutput = 2", "prices.tuned.input", ("greater than or equal to 0",)),
+    "half a price": (GATE, "[prices.tuned]\ninput = 1.5", "prices.tuned.output", ("is missing",)),
     "unknown relation": ('relation = "parent"', 'relation = "mother"', "pairs[0].relation", ("'mother'", "parent")),
     "unknown form": (
         SOURCE,
@@ -310,6 +319,11 @@ base = "one"
 tuned = "two"
 relation = "sibling"
 
+[prices.four]
+input = 2
+output = 8.5
+currency = "EUR"
+
 [measure]
 level = 0.9
 draws = 500
@@ -391,6 +405,12 @@ def test_the_text_loads_to_an_equal_study(full: Path, tmp_path: Path, monkeypatc
     assert again.to_toml() == study.to_toml()
     for one, other in zip(again.models + again.tasks, study.models + study.tasks, strict=True):
         assert one == other
+
+
+def test_prices_are_kept_and_reckoned_with(full: Path) -> None:
+    study = Study.load(full)
+    assert study.prices == {"four": Price(2.0, 8.5, "EUR")}
+    assert study.prices["four"].of(1_000_000, 200_000) == pytest.approx(2 + 1.7)
 
 
 def test_the_text_needs_no_other_file(full: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ class ImportedSource:
     """Written into a run's study by ``palpate import``. It has no pixels to show."""
 
     name: ClassVar[str] = "imported"
+    internal: ClassVar[bool] = True
     options: ClassVar[Mapping[str, str]] = {"answers": "digest of the files the cases came from"}
 
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:

@@ -40,6 +40,7 @@ class ImportedKind:
     """Written into a run's study by ``palpate import``."""
 
     name: ClassVar[str] = "imported"
+    internal: ClassVar[bool] = True
     options: ClassVar[Mapping[str, str]] = {
         "answers": "digest of the files the answers came from",
         "called": "what the model is called in them (default: its name)",

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from palpate.nouns import Case, Perturbation, Prompt
+from palpate.nouns import Case, Perturbation, Prompt, Response
 
 KEY_VERSION = 1
 
@@ -49,3 +49,14 @@ def trial_key(model: str, image: str, perturbation: str, prompt: str, repeat: in
     """The key of a trial, from the four digests above and the repeat: 32 hex digits."""
     joined = "\0".join((str(KEY_VERSION), model, image, perturbation, prompt, str(repeat)))
     return hashlib.blake2b(joined.encode("ascii"), digest_size=16).hexdigest()
+
+
+SEAL_BYTES = 8
+
+
+def seal(response: Response) -> bytes:
+    """Digest of everything recorded of a response, kept beside it: a damaged or edited row no longer fits its seal."""
+    a = response.answer
+    numbers = (None if x is None else float(x) for x in (a.margin, a.mass, a.seconds))
+    said = (response.key, response.attempt, str(a.status), *numbers, a.tokens_in, a.tokens_out, a.error, a.text)
+    return hashlib.blake2b(repr(said).encode("utf-8"), digest_size=SEAL_BYTES).digest()

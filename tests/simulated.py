@@ -136,7 +136,7 @@ def spreads(
         one = replace(planted, shift=tuple(shift)).panel(seed=s)
         found = {e.measure: e for e in Wording().measure([one], study_settings(s, draws))}
         spread = found["prompt_spread"]
-        signed = float(spread.method.rsplit(" ", 1)[1])
+        signed = float(spread.method.split("signed variance ")[1].split(";")[0])
         right = (one.outcome[:, :, 0] == np.where(one.label == 1, 0, 1)[:, None]).astype(float)
         rows.append(
             (

@@ -13,7 +13,7 @@ import tomli_w
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
-from palpate.parts import Labels, ModelKind, ModelSpec, ReadingMethod, Sample
+from palpate.parts import Labels, ModelKind, ModelSpec, ReadingMethod, Sample, Thresholds
 from palpate.registry import offered, part, parts
 from palpate.store.keys import digest
 from palpate.study_file import ModelFile, PromptFile, StudyFile, TaskEntry
@@ -52,6 +52,7 @@ class Study:
     reading: str = "rules"
     level: float = 0.95
     draws: int = 2000
+    thresholds: Thresholds = field(default_factory=Thresholds)
     ask: AskSettings = AskSettings()
     report: ReportSettings = ReportSettings()
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
@@ -107,11 +108,21 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         reading=parsed.reading,
         level=parsed.measure.level,
         draws=parsed.measure.draws,
+        thresholds=_thresholds(parsed, where),
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
         prices=_prices(parsed, [m.name for m in models], where),
     )
     return replace(study, text=_explicit(parsed, study, folder), origin=where)
+
+
+def _thresholds(parsed: StudyFile, where: str) -> Thresholds:
+    """The verdicts' bounds; a spread must not be fragile and robust at once."""
+    found = parsed.verdicts.thresholds
+    if found.fragile >= found.robust:
+        problem = f"fragile is {found.fragile:g} and robust is {found.robust:g}"
+        raise StudyError(problem, where=f"{where}: verdicts.fragile", expected="less than verdicts.robust")
+    return found
 
 
 def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from palpate.nouns import Form, Polarity
+from palpate.parts import Thresholds
 from palpate.task import LabelsFile, SourceFile
 
 
@@ -79,6 +80,35 @@ class MeasureFile(_File):
     draws: int = Field(2000, ge=100, le=100_000)
 
 
+_USUAL = Thresholds()
+
+
+class VerdictsFile(_File):
+    """``[verdicts]``: where a number becomes a word. What each bound decides, and its source: ``palpate.parts.Thresholds``."""
+
+    chance_margin: float = Field(_USUAL.chance_margin, gt=0, lt=0.5)
+    chance_margin_small: float = Field(_USUAL.chance_margin_small, gt=0, lt=0.5)
+    chance_small: int = Field(_USUAL.chance_small, ge=0)
+    fragile: float = Field(_USUAL.fragile, ge=0, lt=0.5)
+    robust: float = Field(_USUAL.robust, gt=0, lt=0.5)
+    factor: float = Field(_USUAL.factor, ge=0, lt=1)
+    answers: float = Field(_USUAL.answers, gt=0, lt=1)
+    equivalence: float = Field(_USUAL.equivalence, gt=0, lt=1)
+    kappa: float = Field(_USUAL.kappa, ge=0, le=1)
+    answer_mass: float = Field(_USUAL.answer_mass, ge=0, le=1)
+    threshold_problem: float = Field(_USUAL.threshold_problem, ge=0, lt=0.5)
+    image_dependence: float = Field(_USUAL.image_dependence, ge=0, lt=1)
+    label_dependence: float = Field(_USUAL.label_dependence, ge=0, lt=0.5)
+    consistent: float = Field(_USUAL.consistent, gt=0.5, le=1)
+    latent: float = Field(_USUAL.latent, ge=0, lt=0.5)
+    confidence_auroc: float = Field(_USUAL.confidence_auroc, ge=0.5, lt=1)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The record that measures take."""
+        return Thresholds(**self.model_dump())
+
+
 class AskFile(_File):
     """``[ask]``."""
 
@@ -115,6 +145,7 @@ class StudyFile(_File):
     pairs: list[PairFile] | None = None
     prices: dict[str, PriceFile] = {}
     measure: MeasureFile = MeasureFile()
+    verdicts: VerdictsFile = VerdictsFile()
     ask: AskFile = AskFile()
     report: ReportFile = ReportFile()
     gate: GateFile = GateFile()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from palpate.nouns import Estimate, Lineage, Panel, Perturbation
-from palpate.parts import Measure, MeasureSettings
+from palpate.parts import Measure, MeasureSettings, Thresholds
 from palpate.registry import parts
 from planted import Planted, panel
 
@@ -62,6 +62,7 @@ def check(measure: Measure, estimates: list[Estimate]) -> None:
         assert e.low is None or e.low <= e.value <= e.high
         assert type(e.n_cases) is type(e.n_clusters) is type(e.n_left_out) is int
         assert e.method
+        assert e.verdict is None or "; verdict: " in e.method, "a verdict says by which rule it was given"
         json.dumps(asdict(e), allow_nan=False)
 
 
@@ -100,6 +101,15 @@ def test_a_perturbation_is_named_and_never_mixed_with_the_images_as_they_are(mea
     assert len(named) == len(alone) == len(found) / 2
     kept = [e for e in found if "perturbation" not in e.by]
     assert [(e.measure, e.by, e.value, e.low) for e in kept] == [(e.measure, e.by, e.value, e.low) for e in alone]
+
+
+def test_a_verdict_goes_by_the_bounds_it_is_given_and_the_numbers_do_not(measure):
+    usual = list(measure.measure(study(), SETTINGS))
+    lax = replace(Thresholds(), chance_margin_small=0.49, robust=0.49, fragile=0.48, equivalence=0.99)
+    moved = list(measure.measure(study(), replace(SETTINGS, thresholds=lax)))
+    assert [(e.measure, e.by, e.value, e.low, e.high) for e in usual] == [(e.measure, e.by, e.value, e.low, e.high) for e in moved]
+    undecided = {"ba_all", "prompt_spread", "delta_ba_all", "delta_ba_all_over_wordings"}
+    assert not any(e.verdict == "undetermined" for e in moved if e.measure in undecided)
 
 
 def test_it_leaves_its_panels_alone(measure):

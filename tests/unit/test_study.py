@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,10 @@ import pytest
 from palpate.errors import ModelError, PalpateError, StudyError
 from palpate.nouns import Form, Lineage, Perturbation, Polarity, Price
 from palpate.parts import Sample
+from palpate.nouns import Form, Lineage, Perturbation, Polarity
+from palpate.parts import Sample, Thresholds
 from palpate.study import Study, model_presets, parse_condition
+from palpate.study_file import VerdictsFile
 from small import STUDY, Cli, write_study
 
 Edit = Callable[[str, str], Path]
@@ -30,6 +33,14 @@ BROKEN: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "top-level table": ("[measure]", "[mesure]", "mesure", ("unknown key", "did you mean measure or")),
     "key of sample": (GATE, "[sample]\nper_clas = 3", "sample.per_clas", ("did you mean per_class?",)),
     "key of measure": ("draws = 200", "drws = 200", "measure.drws", ("did you mean draws?",)),
+    "key of verdicts": (GATE, "[verdicts]\nrobst = 0.04", "verdicts.robst", ("did you mean robust?",)),
+    "a spread that is fragile and robust": (
+        GATE,
+        "[verdicts]\nfragile = 0.05",
+        "verdicts.fragile",
+        ("fragile is 0.05 and robust is 0.05", "less than verdicts.robust"),
+    ),
+    "a margin that cannot be": (GATE, "[verdicts]\nequivalence = 0.0", "verdicts.equivalence", ("greater than 0",)),
     "key of ask": (GATE, "[ask]\nworker = 2", "ask.worker", ("did you mean workers?",)),
     "key of report": (GATE, "[report]\nimage = true", "report.image", ("did you mean images?",)),
     "key of gate": (GATE, '[gate]\ncondition = ["x"]', "gate.condition", ("did you mean conditions?",)),
@@ -328,6 +339,10 @@ currency = "EUR"
 level = 0.9
 draws = 500
 
+[verdicts]
+equivalence = 0.03
+chance_small = 500
+
 [ask]
 workers = 2
 attempts = 5
@@ -361,6 +376,7 @@ def test_every_setting_arrives(full: Path) -> None:
     assert study.sample == Sample(4, 5)
     assert study.lineages == (Lineage("one", "two", "sibling"),)
     assert (study.level, study.draws) == (0.9, 500)
+    assert study.thresholds == Thresholds(equivalence=0.03, chance_small=500)
     assert (study.ask.workers, study.ask.attempts) == (2, 5)
     assert (study.report.images, study.report.examples) == (True, 7)
     assert [m.seed for m in study.models] == [5] * 4
@@ -379,6 +395,11 @@ def test_every_setting_arrives(full: Path) -> None:
     assert first.where == {"task": "chest", "model": "one"}
     assert (second.quantity, second.bound) == ("verdict", "at chance")
     assert (third.quantity, third.bound, third.where) == ("value", 0.02, {})
+
+
+def test_a_bound_of_a_verdict_has_one_usual_value_wherever_it_is_set() -> None:
+    assert VerdictsFile().thresholds == Thresholds()
+    assert set(VerdictsFile.model_fields) == {f.name for f in fields(Thresholds)}
 
 
 def test_paths_are_taken_from_the_study_files_folder(full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

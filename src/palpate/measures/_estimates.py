@@ -117,6 +117,13 @@ def finished(estimate: Estimate, why: str) -> Estimate:
     return replace(estimate, value=value, low=low, high=high)
 
 
+def judged(estimate: Estimate, word: str | None, rule: str) -> Estimate:
+    """The estimate with its verdict, and in ``method`` the rule that gave it; without a word, as it was."""
+    if word is None or estimate.value is None:
+        return estimate
+    return replace(estimate, verdict=word, method=f"{estimate.method}; verdict: {rule}")
+
+
 def _reason(estimate: Estimate, why: str) -> str:
     if estimate.n_cases == 0:
         left = f" ({estimate.n_left_out} left out: errors, or never asked)" if estimate.n_left_out else ""

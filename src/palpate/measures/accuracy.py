@@ -9,16 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import METHOD, METHOD_BA, Made, made, with_mean
+from palpate.measures._estimates import METHOD, METHOD_BA, Made, judged, made, with_mean
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings
+from palpate.parts import MeasureSettings, Thresholds
 from palpate.stats.intervals import Interval, combined_interval, proportion_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates
 from palpate.stats.verdicts import equivalent, holm
 
 CHANCE = 0.5
-MARGIN, MARGIN_SMALL, SMALL = 0.05, 0.10, 900
-"""Equivalence to chance: within 5 points, or 10 below 900 cases, where 5 would be out of reach (METHODS A2)."""
 
 NO_CLASS = "only one class was read: balanced accuracy needs cases with and without the condition"
 NO_ANSWER = "no definite answer in at least one class"
@@ -64,7 +62,7 @@ class Accuracy:
             for cell in cells(panel):
                 sums = _sums(cell, draws)
                 batch = made(cell, settings.level)
-                for at, test in enumerate(_chance_tests(sums, batch, settings.level)):
+                for at, test in enumerate(_chance_tests(sums, batch, settings)):
                     prompt = batch.prompts[at - 1] if at else ""
                     tests[len(found) + at] = (panel.model, (cell.name, str(panel.perturbation), prompt), test)
                 found.extend(_estimates(cell, sums, batch))
@@ -178,17 +176,22 @@ class _ChanceTest:
     margin: float
 
 
-def _chance_tests(sums: _Sums, batch: Made, level: float) -> Iterator[_ChanceTest]:
+def _chance_tests(sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterator[_ChanceTest]:
     """One test for the cell and one for each prompt, in the order of ba_all's estimates."""
     first, second = _class_rates(sums.right, sums.answered)
     by_class = _cell_first(sums.clusters_answered)
-    narrow: Interval = combined_interval(first, second, (by_class[1], by_class[0]), (0.5, 0.5), 2 * level - 1)
+    narrow: Interval = combined_interval(first, second, (by_class[1], by_class[0]), (0.5, 0.5), 2 * settings.level - 1)
     value = (first.value + second.value) / 2
     enough = by_class.min(axis=0) >= 2
     p = np.where(enough, two_sided_p((value - CHANCE) / narrow.error, narrow.freedom), np.nan)
     for at in range(value.size):
-        margin = MARGIN_SMALL if batch.cases[at] < SMALL else MARGIN
+        margin = _margin(batch.cases[at], settings.thresholds)
         yield _ChanceTest(float(p[at]), float(value[at]), (float(narrow.low[at]), float(narrow.high[at])), margin)
+
+
+def _margin(cases: int, thresholds: Thresholds) -> float:
+    """How close to chance "at chance" is: wider below ``chance_small`` cases, where the narrower would be out of reach."""
+    return thresholds.chance_margin_small if cases < thresholds.chance_small else thresholds.chance_margin
 
 
 def _with_verdicts(
@@ -205,7 +208,9 @@ def _with_verdicts(
         if at not in tests or estimate.value is None or not np.isfinite(adjusted[at]):
             yield estimate
             continue
-        yield replace(estimate, verdict=_word(tests[at][2], adjusted[at], alpha))
+        test = tests[at][2]
+        near = f"at chance if its {100 - 200 * alpha:.3g} % interval is within {test.margin:g} of it"
+        yield judged(estimate, _word(test, adjusted[at], alpha), f"ba_answered other than {CHANCE:g} (Holm over tasks), {near}")
 
 
 def _word(test: _ChanceTest, p: float, alpha: float) -> str:

@@ -10,15 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells
-from palpate.measures._estimates import METHOD, ONE_CLUSTER, finished, made, one_cluster
+from palpate.measures._estimates import METHOD, ONE_CLUSTER, finished, judged, made, one_cluster
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import proportion_interval
 from palpate.stats.resampling import Array, cluster_sums, replicate
 from palpate.stats.roc import replicate_auroc
-
-LEAST_MASS = 0.5
-"""Below this mean answer mass the margin compares words the model hardly considers (METHODS A3)."""
 
 NO_MARGIN = "the model gives no probabilities of its answers"
 
@@ -41,7 +38,11 @@ class Discrimination:
             for cell in cells(panel):
                 mass = _answer_mass(cell, draws, settings)
                 yield mass
-                yield replace(_auroc(cell, draws, settings), verdict=None if mass.verdict is None else "margin not used")
+                yield judged(_auroc(cell, draws, settings), mass.verdict, _rule(settings))
+
+
+def _rule(settings: MeasureSettings) -> str:
+    return f"the margin is not used where answer_mass is below {settings.thresholds.answer_mass:g}"
 
 
 def _mean(values: Array, axes: tuple[int, ...]) -> Array:
@@ -90,8 +91,8 @@ def _answer_mass(cell: Cell, draws: Draws, settings: MeasureSettings) -> Estimat
     value = float(rate.value[0]) if clusters >= 2 else np.nan
     found = batch.estimate("answer_mass", 0, value, bounds, METHOD, ONE_CLUSTER if clusters == 1 else NO_MARGIN)
     found = replace(found, n_cases=int(kept.sum()), n_clusters=clusters)
-    low_mass = found.value is not None and found.value < LEAST_MASS
-    return replace(found, verdict="margin not used" if low_mass else None)
+    low_mass = found.value is not None and found.value < settings.thresholds.answer_mass
+    return judged(found, "margin not used" if low_mass else None, _rule(settings))
 
 
 PARTS = (Discrimination(),)

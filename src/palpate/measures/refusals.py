@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import METHOD, Made, finished, made, place, with_mean
+from palpate.measures._estimates import METHOD, Made, finished, judged, made, place, with_mean
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import combined_interval, proportion_interval, two_sided_p
@@ -112,8 +112,9 @@ def _with_verdicts(differences: Sequence[tuple[Estimate, float]], alpha: float) 
     for members in families.values():
         for at, p in zip(members, holm([differences[at][1] for at in members]), strict=True):
             estimate = differences[at][0]
-            word = None if estimate.value is None else "selective" if p < alpha else "not shown to be selective"
-            yield replace(estimate, verdict=word)
+            word = "selective" if p < alpha else "not shown to be selective"
+            family = "prompts of the cell" if "prompt" in estimate.by else "cells of the run"
+            yield judged(estimate, word, f"other than 0 (Holm over the {family})")
 
 
 def error_rate(panel: Panel, level: float) -> Estimate:

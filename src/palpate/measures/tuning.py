@@ -9,15 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import finished, one_cluster, place
+from palpate.measures._estimates import finished, judged, one_cluster, place
 from palpate.nouns import Estimate, Lineage, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.intervals import Interval, shift_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole
 from palpate.stats.verdicts import detectable_difference, four_way, holm
-
-MARGIN = 0.05
-"""Equivalent: the 90 % interval of the difference lies within 5 points of 0."""
 
 ONE_CLASS = "only one class was read under both models"
 NO_ANSWER = "no definite answer of one model in at least one class"
@@ -58,7 +55,7 @@ class Tuning:
         for lineage in settings.lineages:
             for base, tuned in _pairs(panels, lineage):
                 found.extend(_differences(lineage, base, tuned, draws, settings))
-        yield from _with_verdicts(found, 1 - settings.level)
+        yield from _with_verdicts(found, 1 - settings.level, settings.thresholds.equivalence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +170,7 @@ def _bounds(interval: Interval) -> tuple[float, float]:
     return max(float(interval.low[0]), -1.0), min(float(interval.high[0]), 1.0)
 
 
-def _with_verdicts(found: Sequence[_Difference], alpha: float) -> Iterator[Estimate]:
+def _with_verdicts(found: Sequence[_Difference], alpha: float, margin: float) -> Iterator[Estimate]:
     """Holm over the tasks of one pair, for one estimate of one cell."""
     families: dict[tuple[str, ...], list[int]] = {}
     for at, difference in enumerate(found):
@@ -188,8 +185,9 @@ def _with_verdicts(found: Sequence[_Difference], alpha: float) -> Iterator[Estim
         if e.value is None or e.measure not in WORDS or not np.isfinite(p):
             yield e
             continue
-        word = four_way(e.value, float(p), difference.narrow, margin=MARGIN, alpha=alpha, words=WORDS[e.measure])
-        yield replace(e, verdict=word)
+        word = four_way(e.value, float(p), difference.narrow, margin=margin, alpha=alpha, words=WORDS[e.measure])
+        near = f"equivalent if its {100 - 200 * alpha:.3g} % interval is within {margin:g} of it"
+        yield judged(e, word, f"other than 0 (Holm over tasks), {near}")
 
 
 PARTS = (Tuning(),)

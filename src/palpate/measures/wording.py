@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from palpate.measures._cells import ANSWERED, Cell, Draws, cells
-from palpate.measures._estimates import METHOD, ONE_CLUSTER, Made, made
+from palpate.measures._estimates import METHOD, ONE_CLUSTER, Made, judged, made
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings
+from palpate.parts import MeasureSettings, Thresholds
 from palpate.stats.intervals import proportion_interval
 from palpate.stats.permutation import permutation_null
 from palpate.stats.resampling import Array, Replicates, cluster_sums, generator, replicate
 from palpate.stats.variance import prompt_spread
 from palpate.stats.verdicts import holm
-
-FRAGILE, ROBUST = 0.02, 0.05
-"""σ over prompts: fragile where its interval lies above 2 points, robust where it lies below 5."""
 
 ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 ONE_CLASS = "only one class was read for some prompt: balanced accuracy needs both"
@@ -113,7 +110,9 @@ def _spread_estimates(spread: _Spread, cell: Cell, batch: Made, settings: Measur
     none = (np.nan, np.nan)
     signed = f"{METHOD_SPREAD}; signed variance {found.variance:.3g}"
     corrected = batch.estimate(f"{name}_spread", 0, found.sigma, (found.low, found.high), signed, "too few draws with both classes")
-    yield replace(corrected, verdict=_word(corrected))
+    bounds = settings.thresholds
+    rule = f"fragile where the interval lies above {bounds.fragile:g}, robust where it lies below {bounds.robust:g}"
+    yield judged(corrected, _word(corrected, bounds), rule)
     plain = f"standard deviation over {values.size} prompts; no interval, see {name}_spread"
     yield batch.estimate(f"{name}_spread_naive", 0, found.naive, none, plain)
     yield _of_null(batch, f"{name}_spread_null", null.deviations, settings)
@@ -130,10 +129,10 @@ def _of_null(batch: Made, name: str, drawn: Array, settings: MeasureSettings) ->
     return batch.estimate(name, 0, mean, (low, high), f"{METHOD_NULL}, {settings.draws} times")
 
 
-def _word(estimate: Estimate) -> str | None:
+def _word(estimate: Estimate, bounds: Thresholds) -> str | None:
     if estimate.low is None or estimate.high is None:
         return None
-    return "fragile" if estimate.low > FRAGILE else "robust" if estimate.high < ROBUST else "undetermined"
+    return "fragile" if estimate.low > bounds.fragile else "robust" if estimate.high < bounds.robust else "undetermined"
 
 
 def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate]:
@@ -142,7 +141,7 @@ def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate
         adjusted = holm([np.nan if e.value is None else e.value for e in family])
         for estimate, p in zip(family, adjusted, strict=True):
             word = None if estimate.value is None else "wording matters" if p < alpha else "no effect shown"
-            yield replace(estimate, verdict=word)
+            yield judged(estimate, word, f"p below {alpha:.3g} after Holm over the cells of the run")
 
 
 def _flip_rate(cell: Cell, draws: Draws, batch: Made) -> Estimate:

@@ -10,8 +10,6 @@ from palpate.nouns import Estimate
 from palpate.report import words
 from palpate.report.view import ReportView, TaskCard
 
-ANSWERS = 0.02  # at most this share without a definite answer, with confidence: the model answers
-
 CHANCE = {
     "above chance": "Better than chance.",
     "at chance": "As good as guessing.",
@@ -210,7 +208,7 @@ class _Teller:
             size = words.points(abs(difference.value), signed=True).lstrip("+")
             shown = "" if selective else ", which these images do not show to be more than chance"
             parts.append(f"it refuses {size} percentage points more often where the condition is {where}{shown}")
-        answers = whole.high is not None and whole.high <= ANSWERS
+        answers = whole.high is not None and whole.high <= self.view.thresholds.answers
         symbol, verdict = ("✗", "selective") if selective else ("✓", "answers") if answers else ("≈", "leaves some open")
         if not selective and not answers and whole.value == 0:  # none seen, but too few images to promise it
             symbol, verdict = "✓", "none seen"
@@ -230,10 +228,11 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
     size, between = words.in_points(abs(e.value), signed=True).lstrip("+"), words.points_interval(e, signed=True)
     signed, _, unit = words.in_points(e.value, signed=True).partition(" ")
     verdict = e.verdict or "no verdict"
+    margin = words.in_points(view.thresholds.equivalence)
     told = {
         "better": f"better by {size} of balanced accuracy",
         "worse": f"worse by {size} of balanced accuracy",
-        "equivalent": f"the same within ±5 points of balanced accuracy ({signed})",
+        "equivalent": f"the same within ±{margin} of balanced accuracy ({signed})",
     }.get(verdict, f"{words.in_points(e.value, signed=True)} of balanced accuracy, too uncertain for a verdict")
     sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".")
     least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))

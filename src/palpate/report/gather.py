@@ -52,6 +52,7 @@ def gather(
         definitions={name: text for measure in parts("measures").values() for name, text in measure.estimates.items()},
         environment=last,
         seconds=ledger.seconds(),
+        thresholds=study.thresholds,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from palpate.nouns import ConditionResult, Estimate, Lineage, Outcome, Prompt
+from palpate.parts import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +106,4 @@ class ReportView:
     definitions: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    thresholds: Thresholds = field(default_factory=Thresholds)

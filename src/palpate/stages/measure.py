@@ -23,7 +23,7 @@ def measure(study: Study, ledger: Ledger, names: Sequence[str] = ()) -> list[Est
     A name may be a measure's or one of its estimates'. Raises UnknownName.
     """
     chosen, wanted = choose(names)
-    settings = MeasureSettings(study.lineages, study.seed, study.level, study.draws)
+    settings = MeasureSettings(study.lineages, study.seed, study.level, study.draws, study.thresholds)
     table = list(panels(study, ledger))
     found = [estimate for m in chosen for estimate in m.measure(table, settings)]
     return [e for e in found if not wanted or e.measure in wanted]

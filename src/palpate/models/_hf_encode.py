@@ -22,7 +22,7 @@ class Encoder:
     def __init__(self, loaded: Loaded, system: str | None) -> None:
         self.loaded, self.system = loaded, system
         self._rendered: dict[tuple[str, bool], str] = {}
-        if loaded.template is None and not loaded.text_only:
+        if loaded.template is None and not loaded.causal:
             raise ModelError(
                 "the checkpoint has no chat template, and a wrong one would change its answers",
                 expected="chat_template.jinja in its folder",
@@ -44,7 +44,7 @@ class Encoder:
 
         def content(said: str, *, shown: bool) -> Any:
             picture = [{"type": "image"}] if shown else []
-            return said if loaded.text_only else [*picture, {"type": "text", "text": said}]
+            return said if loaded.causal else [*picture, {"type": "text", "text": said}]
 
         messages = [] if self.system is None else [{"role": "system", "content": content(self.system, shown=False)}]
         messages.append({"role": "user", "content": content(question, shown=image)})
@@ -80,9 +80,14 @@ class Encoder:
         """Token ids of a text whose image placeholders, if any, are already as long as the image."""
         return list(self.loaded.tokenizer(text, **self._special(text))["input_ids"])
 
-    def shared(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Shared:
-        """B images, each preprocessed once, and the token ids of all their questions (rendered texts with one placeholder)."""
+    def shared(self, questions: Sequence[Sequence[str]], images: Sequence[Image] | None) -> Shared:
+        """B images, each preprocessed once, and the token ids of all their questions (rendered texts with one placeholder).
+
+        Without images: B sets of questions, each with a beginning of its own.
+        """
         first = [asked[0] for asked in questions]
+        if images is None:
+            return Shared(self.batch(first, None), [[self.ids(text) for text in asked] for asked in questions])
         found = self.loaded.processor(
             text=list(first),
             images=[[image] for image in images],
@@ -102,7 +107,10 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """``inputs``: of the first question of every image, one row per image. ``ids[b][p]``: of question p on image b."""
+    """``inputs``: of the first question of every image, one row per image. ``ids[b][p]``: of question p on image b.
+
+    Where there are no images, a set of questions stands for one.
+    """
 
     inputs: dict[str, Any]
     ids: list[list[list[int]]]

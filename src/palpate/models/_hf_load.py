@@ -25,14 +25,14 @@ CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeErr
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready to be asked. ``processor`` is the tokenizer itself where the model reads text only."""
+    """A model ready to be asked. ``causal``: a language model without a vision tower; ``processor`` is then its tokenizer."""
 
     model: Any
     processor: Any
     tokenizer: Any
     device: str
     dtype: str
-    text_only: bool
+    causal: bool
     family: str
     template: str | None
     eos: frozenset[int]
@@ -48,11 +48,11 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
         raise ModelError(f"{fault.name or fault} is not installed", where=settings.path, expected=EXTRA) from None
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    text_only = checkpoint.text_only if settings.text_only is None else settings.text_only
+    causal = checkpoint.text_only
     device, dtype = device_of(settings), dtype_of(settings)
     with _quiet_and_offline():
-        processor = _processor(checkpoint, settings, text_only=text_only)
-        auto = transformers.AutoModelForCausalLM if text_only else transformers.AutoModelForImageTextToText
+        processor = _processor(checkpoint, settings, causal=causal)
+        auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForImageTextToText
         model = _model(auto, checkpoint, settings, getattr(torch, dtype))
     try:
         model = model.to(device).eval()
@@ -66,21 +66,23 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
     model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
     template = settings.chat_template or getattr(processor, "chat_template", None) or tokenizer.chat_template
-    return Loaded(model, processor, tokenizer, device, dtype, text_only, checkpoint.architecture, template, eos, pad)
+    return Loaded(model, processor, tokenizer, device, dtype, causal, checkpoint.architecture, template, eos, pad)
 
 
-def _processor(checkpoint: Checkpoint, settings: Settings, *, text_only: bool) -> Any:
+def _processor(checkpoint: Checkpoint, settings: Settings, *, causal: bool) -> Any:
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
     common = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
     try:
-        if text_only:
+        if causal:
             return _with_pad(AutoTokenizer.from_pretrained(checkpoint.folder, **common))
         with _no_video():
             processor = AutoProcessor.from_pretrained(checkpoint.folder, **common)
         if getattr(processor, "image_processor", None) is None:
             raise ModelError(
-                "reads no images: its processor has no image processor", where=settings.path, expected="text_only = true"
+                "reads no images: its processor has no image processor",
+                where=settings.path,
+                expected="an image-text-to-text checkpoint",
             )
         # Given to AutoProcessor, the backend would reach the tokenizer too, where the word means something else.
         processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint.folder, backend=backend_of(settings), **common)

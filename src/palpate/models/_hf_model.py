@@ -26,6 +26,10 @@ VERIFIED = frozenset(
     ("gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm")
 )
 """Architectures whose shared-prefix answers are tested to equal plain ones. Not PaliGemma: its image attends to the question."""
+VERIFIED_TEXT = frozenset(("gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"))
+"""The same for language models without a vision tower."""
+TEXTS_AT_ONCE = 64
+"""Questions without an image that go together. Part of what shapes a batch: changing it raises ADAPTER_VERSION."""
 FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
 """What a processor or a forward pass raises for one question it cannot take."""
 
@@ -46,8 +50,12 @@ class HFModel:
     def __init__(self, settings: Settings, *, name: str) -> None:
         identity.check_local(settings.path)  # a mistyped folder is an error now, not after the study was planned
         self.settings, self.name = settings, name
-        self.blocks_at_once = 8 if settings.images_at_once is None else settings.images_at_once
         self._ready: Ready | None = None
+
+    @property
+    def blocks_at_once(self) -> int:
+        """As many images as go together; a text-only model is given more, for its blocks are short."""
+        return self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8)
 
     @cached_property
     def checkpoint(self) -> identity.Checkpoint:
@@ -56,9 +64,8 @@ class HFModel:
 
     @property
     def text_only(self) -> bool:
-        """True for a language model that takes no image."""
-        given = self.settings.text_only
-        return self.checkpoint.text_only if given is None else given
+        """True for a language model that takes no image, and for a model that is to be shown none."""
+        return bool(self.settings.text_only) or self.checkpoint.text_only
 
     @property
     def path(self) -> str:
@@ -66,11 +73,11 @@ class HFModel:
 
         Raises ModelError where ``prefix`` is asked for and not verified.
         """
-        wanted, verified = self.settings.inference, self.checkpoint.architecture in VERIFIED and not self.text_only
+        wanted, verified = self.settings.inference, self.checkpoint.architecture in VERIFIED | VERIFIED_TEXT
         if wanted == "prefix" and not verified:
             raise ModelError(
                 f"model {self.name!r}: inference = 'prefix' is not known to be exact for {self.checkpoint.architecture}",
-                expected="inference = 'auto' or 'plain'; prefix for " + ", ".join(sorted(VERIFIED)),
+                expected="inference = 'auto' or 'plain'; prefix for " + ", ".join(sorted(VERIFIED | VERIFIED_TEXT)),
             )
         return ("prefix" if verified else "plain") if wanted == "auto" else wanted
 
@@ -134,16 +141,21 @@ class HFModel:
         return self.settings.images_at_once or (1 if self.device == "cpu" else 8)
 
     def _batches(self, stimuli: Sequence[Stimulus]) -> list[list[Stimulus]]:
-        """Runs of neighbours with images, at most ``images_at_once``; one without an image, or on the plain path, stays alone."""
+        """Runs of neighbours: at most ``images_at_once`` images (one on the plain path), or TEXTS_AT_ONCE questions without one."""
         batches: list[list[Stimulus]] = []
         for stimulus in stimuli:
-            last = batches[-1] if batches else []
-            joins = self.path == "prefix" and stimulus.image is not None and last and last[-1].image is not None
-            if joins and len(last) < self._images_at_once():
-                last.append(stimulus)
+            if batches and self._joins(batches[-1], stimulus):
+                batches[-1].append(stimulus)
             else:
                 batches.append([stimulus])
         return batches
+
+    def _joins(self, batch: Sequence[Stimulus], stimulus: Stimulus) -> bool:
+        if (batch[-1].image is None) is not (stimulus.image is None):
+            return False
+        if stimulus.image is None:
+            return sum(len(s.block.trials) for s in (*batch, stimulus)) <= TEXTS_AT_ONCE
+        return self.path == "prefix" and len(batch) < self._images_at_once()
 
     def _loaded(self) -> Ready:
         if self._ready is None:
@@ -188,9 +200,15 @@ class HFModel:
         from palpate.models._hf_prefix import answer_shared
 
         rows = [self._rows(ready, stimulus) for stimulus in batch]
-        images = [stimulus.image for stimulus in batch if stimulus.image is not None]
-        # A batch of several always has images; a stimulus without one comes alone.
-        if self.path == "prefix" and images and answer_shared(ready.encoder, ready.chooser, rows, images):
+        # All have an image, or none has.
+        images = [stimulus.image for stimulus in batch if stimulus.image is not None and stimulus.block.trials] or None
+        whole = [row for one in rows for row in one]
+        # Blocks of one question share nothing inside, but all of them may begin alike: a judge's instructions, a template.
+        sets = [whole] if images is None and len(whole) == len(rows) else [one for one in rows if one]
+        if self.path == "prefix" and whole and answer_shared(ready.encoder, ready.chooser, sets, images):
+            return rows
+        if images is None:
+            answer_plain(ready.encoder, ready.chooser, whole, None)
             return rows
         for stimulus, one in zip(batch, rows, strict=True):
             answer_plain(ready.encoder, ready.chooser, one, stimulus.image)

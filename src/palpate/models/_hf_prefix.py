@@ -1,5 +1,7 @@
 """The fast path: an image's tokens go through the model once, and all its questions continue from there.
 
+Questions without an image share their beginning the same way: a description and what is asked of it, or a judge's instructions.
+
 The token ids of all questions on one image share a beginning that covers the image. That beginning is run once (one batch
 for several images, padded on the left), its keys and values are repeated for every question, and the rest of each question is
 appended, padded between beginning and rest. Positions count the tokens that are not padding, so padding changes nothing;
@@ -22,22 +24,26 @@ from palpate.models._hf_plain import forget_positions, on_device
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PER_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+PER_TOKEN = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
 """Inputs with one value per token; all others belong to the images."""
 
 
-def answer_shared(encoder: Encoder, chooser: Chooser, rows: Sequence[Sequence[Row]], images: Sequence[Image]) -> bool:
-    """Fills in the rows of all images. False, with no row touched, where this model's questions cannot share their beginning."""
+def answer_shared(encoder: Encoder, chooser: Chooser, rows: Sequence[Sequence[Row]], images: Sequence[Image] | None) -> bool:
+    """Fills in the rows of all images. False, with no row touched, where this model's questions cannot share their beginning.
+
+    ``images`` None: questions without an image; each sequence of rows shares a beginning.
+    """
     import torch
 
-    if not hasattr(encoder.loaded.processor, "get_text_with_replacements"):
+    if images is not None and not hasattr(encoder.loaded.processor, "get_text_with_replacements"):
         return False  # an older transformers, which cannot tell how long an image's placeholder becomes
     shared = encoder.shared([[row.rendered for row in own] for own in rows], images)
     lengths = [_common(ids) for ids in shared.ids]
     if not _sound(encoder.loaded, shared, lengths):
         return False
-    if len(images) > 1 and _window_is_short(encoder.loaded, shared, lengths, rows):
-        return all(answer_shared(encoder, chooser, [own], [image]) for own, image in zip(rows, images, strict=True))
+    if len(rows) > 1 and _window_is_short(encoder.loaded, shared, lengths, rows):
+        apart = [None] * len(rows) if images is None else [[image] for image in images]
+        return all(answer_shared(encoder, chooser, [own], one) for own, one in zip(rows, apart, strict=True))
     with torch.inference_mode():
         cache, mask, shift = _prefill(encoder.loaded, shared, lengths)
         grouped = _window_is_short(encoder.loaded, shared, lengths, rows)
@@ -56,10 +62,12 @@ def _common(ids: Sequence[Sequence[int]]) -> int:
 
 
 def _sound(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> bool:
-    """The image lies wholly in the beginning, and our ids of the first question are the processor's own."""
+    """There is a beginning, the image lies wholly in it, and our ids of the first question are the processor's own."""
     config = loaded.model.config
     image_token = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-    if image_token is None or any(image_token in one[n:] for ids, n in zip(shared.ids, lengths, strict=True) for one in ids):
+    if (image_token is None and not loaded.causal) or min(lengths) < 1:
+        return False
+    if any(image_token in one[n:] for ids, n in zip(shared.ids, lengths, strict=True) for one in ids):
         return False
     given, mask = shared.inputs["input_ids"].tolist(), shared.inputs["attention_mask"].tolist()
     firsts = [[token for token, real in zip(*pair, strict=True) if real] for pair in zip(given, mask, strict=True)]
@@ -97,14 +105,22 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> tuple[An
                 inputs[name][b, width - length :] = value[b, start : start + length]
     inputs["attention_mask"] = mask
     forget_positions(loaded.model)
-    own_positions = hasattr(loaded.model.base_model, "rope_deltas")
+    grid = hasattr(loaded.model.base_model, "rope_deltas")
+    own_positions = grid and not inputs.keys() <= PER_TOKEN  # it works them out from the image
     if not own_positions:
-        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        inputs["position_ids"] = _positions(mask, width, torch.zeros(len(lengths), 1, dtype=torch.long) if grid else None)
     inputs = on_device(inputs, loaded)
     cache = DynamicCache(config=loaded.model.config)
     loaded.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    shift = loaded.model.base_model.rope_deltas if own_positions else None
+    shift = loaded.model.base_model.rope_deltas if own_positions else mask.new_zeros(len(lengths), 1) if grid else None
     return cache, inputs["attention_mask"], shift
+
+
+def _positions(mask: Any, width: int, shift: Any) -> Any:
+    """Of the last ``width`` tokens, (n, width): how many real tokens stand before each. Qwen-VL (``shift`` given): (3, n, width),
+    one each for time, height and width, equal for text."""
+    counted = (mask.cumsum(1) - 1).clamp(min=0)[:, -width:]
+    return counted if shift is None else (counted + shift)[None].expand(3, -1, -1)
 
 
 Numbered = tuple[int, Row, list[int]]  # which image, the row, its token ids
@@ -135,14 +151,12 @@ def _decode(loaded: Loaded, chooser: Chooser, group: list[Numbered], cache: Any,
         real[i, -len(rest) :] = 1
     cache.reorder_cache(which)
     tokens, mask = tokens.to(device), torch.cat([mask[which], real.to(device)], 1)
-    shift = None if shift is None else shift[which]
+    shift = None if shift is None else shift.to(device)[which]
     active = [row for _, row, _ in group]
     for _, row, ids in group:
         row.tokens_in = len(ids)
     for step in range(max(row.budget for row in active)):
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        if shift is not None:  # Qwen-VL: one position each for time, height and width, equal for text
-            positions = (positions + shift)[None].expand(3, -1, -1)
+        positions = _positions(mask, tokens.shape[1], shift)
         out = loaded.model(
             input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
         )

@@ -21,7 +21,7 @@ OPTIONS: Mapping[str, str] = {
     "device": "auto (CUDA where there is one, else CPU), or a torch device such as cuda:1",
     "attn_implementation": "eager, sdpa, flash_attention_2… (default: what transformers chooses)",
     "trust_remote_code": "run Python code that comes with the checkpoint (default false)",
-    "text_only": "true for a language model without images (default: taken from its config)",
+    "text_only": "true: never show it an image, also where it could see one (default: true for a language model, else false)",
     "system": "system prompt, put before the question in the checkpoint's chat template (default none)",
     "chat_template": "Jinja chat template, or a file that holds one, where the checkpoint has none or a wrong one",
     "image_backend": "pil, the same pixels on every machine, or torchvision (default pil)",

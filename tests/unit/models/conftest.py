@@ -325,6 +325,23 @@ def make_reader(folder: Path) -> Path:
     return save(folder, sharpen(LlamaForCausalLM(config)), tokenizer, None, "", LLAVA_CHAT)
 
 
+def make_text(folder: Path, kind: str, **settings: Any) -> Path:
+    """A causal language model of another family: ``kind`` is the beginning of its classes' names."""
+    import transformers as tf
+
+    tokenizer = byte_tokenizer(SPECIAL["llava"], bos="<s>", eos="</s>", pad="<pad>", add_bos=True)
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    heads = {"head_dim": 16} if kind in ("Gemma2", "Gemma3", "Qwen3") else {}
+    config_class = getattr(tf, f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config")
+    config = config_class(**TEXT, vocab_size=len(tokenizer), **ids, **heads, **settings)
+    return save(folder, sharpen(getattr(tf, f"{kind}ForCausalLM")(config)), tokenizer, None, "", LLAVA_CHAT)
+
+
+ALTERNATING: dict[str, Any] = {
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "query_pre_attn_scalar": 16,
+}
+ALTERNATING |= {"tie_word_embeddings": False}
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "llava": make_llava,
     "llava_next": make_llava_next,
@@ -338,6 +355,13 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "llava_onevision": make_llava_onevision,
     "internvl": make_internvl,
     "reader": make_reader,
+    "mistral": lambda folder: make_text(folder, "Mistral", sliding_window=None),
+    "mistral_window": lambda folder: make_text(folder, "Mistral", sliding_window=24),
+    "gemma2": lambda folder: make_text(folder, "Gemma2", sliding_window=512, **ALTERNATING),
+    "gemma3_text": lambda folder: make_text(folder, "Gemma3", sliding_window=24, **ALTERNATING),
+    "qwen2": lambda folder: make_text(folder, "Qwen2"),
+    "qwen3": lambda folder: make_text(folder, "Qwen3"),
+    "phi3": lambda folder: make_text(folder, "Phi3"),
 }
 
 

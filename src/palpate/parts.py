@@ -90,7 +90,10 @@ class Fingerprint:
 class Model(Protocol):
     """Answers questions about images. Cheap to make: weights are loaded at the first ``ask``."""
 
-    blocks_at_once: int  # how many stimuli ``ask`` likes to be given together
+    @property
+    def blocks_at_once(self) -> int:
+        """How many stimuli ``ask`` likes to be given together."""
+        ...
 
     def fingerprint(self) -> Fingerprint:
         """Identity and environment, without loading weights. Raises ModelError where the model cannot be found."""

@@ -82,7 +82,7 @@ def _processor(checkpoint: Checkpoint, settings: Settings, *, causal: bool) -> A
             raise ModelError(
                 "reads no images: its processor has no image processor",
                 where=settings.path,
-                expected="an image-text-to-text checkpoint",
+                expected="a checkpoint that reads images",
             )
         # Given to AutoProcessor, the backend would reach the tokenizer too, where the word means something else.
         processor.image_processor = AutoImageProcessor.from_pretrained(checkpoint.folder, backend=backend_of(settings), **common)

@@ -337,11 +337,11 @@ def make_text(folder: Path, kind: str, **settings: Any) -> Path:
     return save(folder, sharpen(getattr(tf, f"{kind}ForCausalLM")(config)), tokenizer, None, "", LLAVA_CHAT)
 
 
-ALTERNATING: dict[str, Any] = {
+ALTERNATING = {
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     "query_pre_attn_scalar": 16,
+    "tie_word_embeddings": False,
 }
-ALTERNATING |= {"tie_word_embeddings": False}
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "llava": make_llava,
     "llava_next": make_llava_next,

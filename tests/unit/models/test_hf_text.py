@@ -48,7 +48,7 @@ def alone(build) -> Callable[..., list[list[Answer]]]:
     return get
 
 
-@pytest.mark.parametrize("family", (*TEXT_FAMILIES, *IMAGE_FAMILIES))
+@pytest.mark.parametrize("family", [*TEXT_FAMILIES, *IMAGE_FAMILIES])
 def test_texts_together_are_answered_as_each_alone(family, build, alone, without_image) -> None:
     """Descriptions of different lengths with three questions each; then one question each; on either path."""
     several = [without_image(i, read(text)) for i, text in enumerate(TEXTS)]
@@ -109,10 +109,10 @@ def test_the_bundled_reader_reads(without_image) -> None:
     """It tells a report that asserts the condition from one that denies it, by text and by margin."""
     model = BundledKind().build(ModelSpec("phantom-reader", "bundled", {}))
     assert model.fingerprint().identity["text_only"] is True
-    ask = "Does this report describe a tumor? Answer Yes or No."
-    reports = ("There is a large bright tumor in the left hemisphere.", "There is no tumor. The brain is normal.")
-    prompts = tuple(Prompt(r, f"{r}\n{ask}", Form.YES_NO, Polarity.POSITIVE, "read") for r in reports)
-    (given,) = model.ask([stimulus(0, prompts)])
-    assert [a.status for a in given] == [Status.OK, Status.OK]
-    assert given[0].margin > given[1].margin
+    ask = "Task: Decide if a brain tumor is present.\nOutput must be Yes or No.\n\nDescription:\n"
+    reports = ("A glioma is likely.", "No tumor is seen.")
+    prompts = tuple(Prompt(r, f"{ask}{r}\n", Form.YES_NO, Polarity.POSITIVE, "read") for r in reports)
+    (given,) = model.ask([without_image(0, prompts)])
+    assert [(a.status, a.text) for a in given] == [(Status.OK, "Yes"), (Status.OK, "No")]
+    assert given[0].margin > 0 > given[1].margin
     assert all(a.mass is not None and a.mass > 0.5 for a in given)

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("study",),
     ("study_file",),
     ("task",),
-    ("imports",),
+    ("imports", "conditions"),
     ("store", "executors", "files"),
     ("registry",),
     ("cases", "perturbations", "models", "readings", "measures"),

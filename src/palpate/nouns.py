@@ -325,6 +325,18 @@ class Estimate:
     verdict: str | None = None
 
 
+VERDICTS = frozenset(
+    (
+        *("above chance", "at chance", "below chance"),
+        *("fragile", "robust", "wording matters", "no effect shown"),
+        *("selective", "not shown to be selective"),
+        *("better", "worse", "higher", "lower", "equivalent"),
+        *("margin not used", "undetermined"),
+    )
+)
+"""Every word a measure that comes with Palpate may give as a verdict: a condition on any other word is a slip of the pen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A bound the study must hold, on an Estimate: ``ba_all.low >= 0.8``, for the estimates ``where`` selects."""

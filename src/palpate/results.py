@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from palpate.errors import RunError
-from palpate.nouns import Case, CaseSet, ConditionResult, Estimate, Panel, Trial
+from palpate.nouns import Case, CaseSet, Condition, ConditionResult, Estimate, Panel, Trial
+from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
 from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
@@ -29,6 +29,7 @@ class Verdict:
     """The gate's answer: every condition against every estimate it selects, and the exit code they amount to."""
 
     results: tuple[ConditionResult, ...]
+    run: GatedRun = field(default_factory=GatedRun)
 
     @property
     def exit_code(self) -> int:
@@ -36,12 +37,12 @@ class Verdict:
         return gating.exit_code(self.results) if self.results else 2
 
     def to_json(self) -> str:
-        """Machine-readable, one object per condition and estimate."""
-        rows = [
-            {"condition": r.condition.text, "held": r.held, "why": r.why, "by": dict(r.estimate.by) if r.estimate else None}
-            for r in self.results
-        ]
-        return json.dumps({"exit_code": self.exit_code, "conditions": rows}, indent=1) + "\n"
+        """Machine-readable: the exit code, which run it speaks of, and one object per condition and estimate."""
+        return gate_json(self.results, self.run, self.exit_code)
+
+    def to_junit(self) -> str:
+        """JUnit XML: one test case per condition and estimate; what could not be evaluated is an error, so that it never passes."""
+        return render_junit(self.results, self.run)
 
 
 class Results:
@@ -100,9 +101,14 @@ class Results:
                 self.__dict__.pop(measured, None)
         return found
 
-    def gate(self) -> Verdict:
-        """The study's conditions against the estimates."""
-        return Verdict(tuple(gating.gate(self.study.conditions, self.estimates)))
+    def gate(self, conditions: Iterable[Condition] = (), *, only: bool = False) -> Verdict:
+        """The study's conditions, and those given here, against the estimates. ``only``: those given here alone."""
+        held = [*(() if only else self.study.conditions), *conditions]
+        with self.folder.ledger() as ledger:
+            sessions = ledger.sessions()
+        started = sessions[-1]["started"] if sessions else ""
+        run = GatedRun(self.study.name, self.study.reading_by, started)
+        return Verdict(tuple(gating.gate(held, self.estimates)), run)
 
     def view(self) -> ReportView:
         """Everything a report shows. Opens images only where the study asks for them in the report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from palpate.conditions import parse_condition
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
@@ -249,38 +249,6 @@ def _prices(parsed: StudyFile, models: list[str], where: str) -> dict[str, Price
         if name not in models:
             raise unknown_name(name, models, noun="model", where=f"{where}: prices.{name}")
     return {name: Price(p.input, p.output, p.currency) for name, p in parsed.prices.items()}
-
-
-_CONDITION = re.compile(r"^\s*(\w+)(?:\.(\w+))?\s*(>=|<=|==|!=|>|<)\s*(\"[^\"]*\"|'[^']*'|[-+.\deE]+)\s*(?:for\s+(.+?))?\s*$")
-
-
-def parse_condition(text: str, where: str = "gate") -> Condition:
-    """``ba_all.low >= 0.8 for task=pneumonia_cxr, model=mine`` → Condition. Raises StudyError."""
-    match = _CONDITION.match(text)
-    shape = "MEASURE.low|high|value|verdict OP BOUND [for KEY=VALUE, …], e.g. ba_all.low >= 0.8 for task=pneumonia_cxr"
-    if match is None:
-        raise StudyError(f"{text!r} is no condition", where=where, expected=shape)
-    measure, quantity, operator, bound, selection = match.groups()
-    known = {name for m in parts("measures").values() for name in m.estimates}
-    if measure not in known:
-        raise unknown_name(measure, known, noun="measure", where=where)
-    quantity = quantity or "value"
-    if quantity not in ("value", "low", "high", "verdict"):
-        raise StudyError(f"{quantity!r} is no part of an estimate", where=where, expected="value, low, high or verdict")
-    words = bound[0] in "\"'"
-    if words != (quantity == "verdict") or (words and operator not in ("==", "!=")):
-        raise StudyError(
-            f"{text!r} compares {quantity} with {bound}", where=where, expected='a verdict with == or != "word", else a number'
-        )
-    pairs = [item.partition("=") for item in (selection or "").split(",") if item.strip()]
-    chosen = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
-    if any(not k or not v for k, v in chosen.items()):
-        raise StudyError(f"{selection!r} selects nothing", where=where, expected=shape)
-    try:
-        limit: float | str = bound[1:-1] if words else float(bound)
-    except ValueError:
-        raise StudyError(f"{bound!r} is no number", where=where, expected=shape) from None
-    return Condition(text.strip(), measure, quantity, operator, limit, chosen)
 
 
 def _unique(names: list[str], where: str, noun: str) -> None:

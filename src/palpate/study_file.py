@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palpate.conditions import GateFile
 from palpate.nouns import Form, Polarity
 from palpate.parts import Thresholds
 from palpate.task import LabelsFile, SourceFile
@@ -121,12 +122,6 @@ class ReportFile(_File):
 
     images: bool = False
     examples: int = Field(3, ge=0, le=1000)
-
-
-class GateFile(_File):
-    """``[gate]``: conditions such as ``ba_all.low >= 0.8``; ``where`` narrows them, e.g. ``{task = "pneumonia_cxr"}``."""
-
-    conditions: list[str] = []
 
 
 class StudyFile(_File):

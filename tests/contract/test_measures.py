@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from palpate.nouns import Estimate, Lineage, Panel, Perturbation
+from palpate.nouns import VERDICTS, Estimate, Lineage, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings, Thresholds
 from palpate.registry import parts
 from planted import Planted, panel
@@ -60,6 +60,7 @@ def check(measure: Measure, estimates: list[Estimate]) -> None:
         assert (e.low is None) == (e.high is None)
         assert e.value is not None or (e.low is None and e.verdict is None)
         assert e.low is None or e.low <= e.value <= e.high
+        assert e.verdict is None or e.verdict in VERDICTS, "add the word to nouns.VERDICTS, so that the gate knows it"
         assert type(e.n_cases) is type(e.n_clusters) is type(e.n_left_out) is int
         assert e.method
         assert e.verdict is None or "; verdict: " in e.method, "a verdict says by which rule it was given"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -256,7 +257,7 @@ def test_a_wrong_choice(cli: Cli, finished: Path, words: list[str], says: str) -
         (["ba_all.low >= 0.999 for cell=target"], 1, "✗ fail"),
         (["ba_all.low >= 0.5 for model=nobody"], 2, "? not evaluable"),
         (["ba_all.high >= 0.2 for cell=target", "ba_all.low >= 0.999"], 1, "✗ fail"),
-        ([], 2, "names no conditions"),
+        ([], 2, "no condition is named"),
     ],
 )
 def test_gate(cli: Cli, copied: Path, given: list[str], code: int, symbol: str) -> None:
@@ -267,7 +268,44 @@ def test_gate(cli: Cli, copied: Path, given: list[str], code: int, symbol: str) 
     machine = json.loads(cli("gate", copied, "--format", "json", exit_code=code).stdout)
     assert machine["exit_code"] == code
     assert {c["condition"] for c in machine["conditions"]} == set(given)
-    assert all(set(c) == {"condition", "held", "why", "by"} for c in machine["conditions"])
+    assert all(set(c) == {"condition", "held", "why", "by", "measure", "estimate"} for c in machine["conditions"])
+
+
+def test_gate_conditions_from_the_command_line_and_a_file(cli: Cli, copied: Path, tmp_path: Path) -> None:
+    conditions(copied, "ba_all.low >= 0.999")
+    more = ["--condition", "refusal.high <= 1", "--condition", "pair.low >= -1"]
+    assert cli("gate", copied, *more, exit_code=1).stdout.count("✓ pass") > 2
+    assert "0.999" not in cli("gate", copied, *more, "--only").stdout
+    at_top, under_gate = tmp_path / "a.toml", tmp_path / "b.toml"
+    at_top.write_text('conditions = ["ba_all.high >= 0.2 for cell=target"]', encoding="utf-8")
+    under_gate.write_text('[gate]\nconditions = ["coverage >= 0"]', encoding="utf-8")
+    shown = cli("gate", copied, "--only", "--conditions", at_top, "--conditions", under_gate).stdout
+    assert "ba_all.high" in shown
+    assert "coverage" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "names no condition"),
+        ("conditions = ['ba_al >= 1']", "more.toml: conditions[0]: no measure is called 'ba_al'"),
+        ("[gate]\nconditions = ['pear.low >= 1']", "more.toml: gate.conditions[0]"),
+        ("condition = ['x']", "did you mean conditions"),
+        ("[gate]\ncondition = ['x']", "gate.condition: unknown key"),
+    ],
+)
+def test_a_wrong_file_of_conditions(cli: Cli, finished: Path, tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "more.toml"
+    file.write_text(content, encoding="utf-8")
+    assert says in unwrapped(cli("gate", finished, "--conditions", file, exit_code=2).stderr)
+
+
+def test_gate_writes_junit(cli: Cli, copied: Path, tmp_path: Path) -> None:
+    conditions(copied, "ba_all.high >= 0.2 for cell=target", "ba_all.low >= 0.999 for cell=target", "auroc.low >= 2 for model=x")
+    cli("gate", copied, "--junit", tmp_path / "gate.xml", exit_code=1)
+    root = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert (root.attrib["tests"], root.attrib["failures"], root.attrib["errors"]) == ("5", "2", "1")
+    assert "cannot be written" in cli("gate", copied, "--junit", tmp_path / "no" / "x.xml", exit_code=2).stderr
 
 
 def test_a_report_elsewhere(cli: Cli, copied: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_every_later_verb_works(cli: Cli, imported: Path) -> None:
     assert shown[0]["by"]["base"] == "base"
     assert shown[0]["value"] > 0.3
     assert cli("report", imported).output.strip().endswith("report.html")
-    assert "names no conditions" in cli("gate", imported, exit_code=2).output
+    assert "no condition is named" in cli("gate", imported, exit_code=2).output
     with Ledger(imported / "ledger.sqlite") as ledger:
         keys = [key for key, *_ in ledger.texts()]
     assert len(keys) == 48

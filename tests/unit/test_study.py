@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from palpate.conditions import parse_condition
 from palpate.errors import ModelError, PalpateError, StudyError
 from palpate.nouns import Form, Lineage, Perturbation, Polarity, Price
-from palpate.parts import Sample
-from palpate.nouns import Form, Lineage, Perturbation, Polarity
 from palpate.parts import Sample, Thresholds
-from palpate.study import Study, model_presets, parse_condition
+from palpate.study import Study, model_presets
 from palpate.study_file import VerdictsFile
 from small import STUDY, Cli, write_study
 

@@ -42,14 +42,27 @@ def report(run: Path, out: Path | None) -> None:
 
 @click.command()
 @RUN
+@click.option("--condition", "texts", multiple=True, metavar="TEXT", help="One more condition, e.g. 'ba_all.low >= 0.8'.")
+@click.option("--conditions", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.toml", help="More of them.")
+@click.option("--only", is_flag=True, help="Leave the study's own conditions out.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML here.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @plainly
-def gate(run: Path, form: str) -> None:
-    """Hold a run to the conditions of its study: exit 0 pass, 1 fail, 2 not evaluable."""
+def gate(run: Path, texts: tuple[str, ...], files: tuple[Path, ...], only: bool, junit: Path | None, form: str) -> None:
+    """Hold a run to the conditions of its study: exit 0 pass, 1 fail, 2 not evaluable.
+
+    A condition compares value, low, high or verdict of an estimate: 'prompt_spread.high <= 0.05 for task=pneumonia_cxr'.
+    """
+    from palpate.conditions import load_conditions, parse_condition
     from palpate.report.tables import render_gate
     from palpate.results import Results
+    from palpate.store.folder import RunFolder
 
-    verdict = Results.open(run).gate()
+    given = [condition for file in files for condition in load_conditions(file)]
+    given += [parse_condition(text, "--condition") for text in texts]
+    verdict = Results.open(run).gate(given, only=only)
+    if junit is not None:
+        RunFolder(junit.parent).write(junit.name, verdict.to_junit())
     click.echo(verdict.to_json() if form == "json" else render_gate(verdict.results), nl=False)
     sys.exit(verdict.exit_code)
 

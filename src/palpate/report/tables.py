@@ -91,7 +91,7 @@ def render_estimates(estimates: Iterable[Estimate]) -> str:
 def render_gate(results: Sequence[ConditionResult]) -> str:
     """Every condition with its symbol, what it was held against, and why."""
     if not results:
-        return 'the study names no conditions: add [gate] conditions = ["ba_all.low >= 0.8"]\n'
+        return 'no condition is named: add [gate] conditions = ["ba_all.low >= 0.8"] to the study, or give one with --condition\n'
     table = _table("", "condition", "of", "because")
     for r in results:
         of = ", ".join(f"{k}={v}" for k, v in r.estimate.by.items()) if r.estimate else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from palpate.nouns import Condition, ConditionResult, Estimate, Held
+from palpate.nouns import VERDICTS, Condition, ConditionResult, Estimate, Held
 
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -17,25 +18,46 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 
+FINER = ("prompt", "class", "perturbation")
+"""What an estimate may be split by, and a condition means only where it says so."""
+
 
 def gate(conditions: Sequence[Condition], estimates: Sequence[Estimate]) -> list[ConditionResult]:
     """Each condition against every estimate it selects; one that selects none is not evaluable.
 
-    A condition without ``for prompt=…`` or ``for class=…`` speaks of the estimates over prompts and classes, not of each.
+    A condition without ``for prompt=…``, ``for class=…`` or ``for perturbation=…`` speaks of the estimates over prompts and
+    classes, of the images as they are, where there are such; else of each.
     """
     return [result for condition in conditions for result in _evaluate(condition, estimates)]
 
 
 def _evaluate(condition: Condition, estimates: Sequence[Estimate]) -> list[ConditionResult]:
-    selected = [e for e in estimates if e.measure == condition.measure and _selects(condition, e)]
+    selected = _selected(condition, estimates)
     if not selected:
         return [ConditionResult(condition, Held.NOT_EVALUABLE, None, "no estimate matches")]
+    strange = _strange_word(condition, estimates)
+    if strange:
+        return [ConditionResult(condition, Held.NOT_EVALUABLE, e, strange) for e in selected]
     return [_held(condition, estimate) for estimate in selected]
 
 
-def _selects(condition: Condition, estimate: Estimate) -> bool:
-    finer = {"prompt", "class"} & set(estimate.by) - set(condition.where)
-    return not finer and all(estimate.by.get(key) == value for key, value in condition.where.items())
+def _strange_word(condition: Condition, estimates: Sequence[Estimate]) -> str:
+    """Why the condition's word is no verdict; ``!= "wrose"`` would hold of anything, and so show nothing."""
+    if condition.quantity != "verdict":
+        return ""
+    word, known = str(condition.bound), VERDICTS | {e.verdict for e in estimates if e.verdict is not None}
+    if word in known:
+        return ""
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"no verdict is called {word!r}" + (f": did you mean {near[0]!r}?" if near else "")
+
+
+def _selected(condition: Condition, estimates: Sequence[Estimate]) -> list[Estimate]:
+    where = condition.where.items()
+    found = [e for e in estimates if e.measure == condition.measure and all(e.by.get(key) == value for key, value in where)]
+    for finer in set(FINER) - set(condition.where):
+        found = [e for e in found if finer not in e.by] or found
+    return found
 
 
 def _held(condition: Condition, estimate: Estimate) -> ConditionResult:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from palpate.conditions import parse_condition
 from palpate.nouns import Condition, Estimate, Held
 from palpate.results import Verdict
 from palpate.stages.gate import exit_code, gate
-from palpate.study import parse_condition
 
 PASS, FAIL, NOT = Held.PASS, Held.FAIL, Held.NOT_EVALUABLE
 
@@ -81,7 +81,7 @@ def test_where_selects() -> None:
     assert held("ba_all >= 0.5 for colour=red", *given) == [NOT]
 
 
-@pytest.mark.parametrize("finer", ["prompt", "class"])
+@pytest.mark.parametrize("finer", ["prompt", "class", "perturbation"])
 def test_finer_estimates_are_meant_only_where_named(finer: str) -> None:
     given = [estimate(0.9, {"model": "m"}), estimate(0.1, {"model": "m", finer: "x"})]
     assert held("ba_all >= 0.5", *given) == [PASS]
@@ -89,12 +89,34 @@ def test_finer_estimates_are_meant_only_where_named(finer: str) -> None:
     assert held(f"ba_all >= 0.5 for {finer}=x", *given) == [FAIL]
 
 
+def test_what_is_only_known_finer_is_meant_each() -> None:
+    given = [estimate(0.9, {"model": "m", "prompt": "a"}), estimate(0.1, {"model": "m", "prompt": "b"})]
+    assert held("ba_all >= 0.5", *given) == [PASS, FAIL]
+
+
+@pytest.mark.parametrize(("alias", "measure"), [("pair", "delta_ba_all"), ("refusal", "refusal_rate")])
+def test_short_names(alias: str, measure: str) -> None:
+    short, long = (parse_condition(f"{name}.high <= 0.02 for task=t") for name in (alias, measure))
+    assert (short.measure, short.quantity, short.bound, short.where) == (long.measure, long.quantity, long.bound, long.where)
+    assert short.text.startswith(alias)  # as it was written
+
+
+def test_a_misspelt_verdict_shows_nothing_instead_of_passing() -> None:
+    told = estimate(0.1, verdict="better")
+    for text in ("ba_all.verdict != 'wrose'", "ba_all.verdict == 'wrose'"):
+        (result,) = gate([parse_condition(text)], [told])
+        assert (result.held, result.why) == (NOT, "no verdict is called 'wrose': did you mean 'worse'?")
+    assert held("ba_all.verdict != 'worse'", told) == [PASS]
+    own = estimate(0.1, verdict="a word of another package")  # which this run shows to be one
+    assert held("ba_all.verdict == 'a word of another package'", own) == [PASS]
+
+
 def test_verdict_words() -> None:
-    told = estimate(0.1, verdict="helped")
-    assert held("ba_all.verdict == 'helped'", told) == [PASS]
-    assert held('ba_all.verdict != "helped"', told) == [FAIL]
-    assert held('ba_all.verdict == "hurt"', told) == [FAIL]
-    assert held("ba_all.verdict == 'helped'", estimate(0.1)) == [NOT]
+    told = estimate(0.1, verdict="better")
+    assert held("ba_all.verdict == 'better'", told) == [PASS]
+    assert held('ba_all.verdict != "better"', told) == [FAIL]
+    assert held('ba_all.verdict == "worse"', told) == [FAIL]
+    assert held("ba_all.verdict == 'better'", estimate(0.1)) == [NOT]
 
 
 def test_other_measures_are_not_touched() -> None:

@@ -93,9 +93,12 @@ def effective_size(replicates: Replicates, clusters: ArrayLike) -> Array:
     Its geometric mean with the number of clusters, by ``informative_clusters`` against PRIOR_CLUSTERS. With all answers right
     nothing varies and the size is the number of clusters; with many errors it is the bootstrap's.
     """
-    value = np.clip(replicates.value, 0.0, 1.0)
-    variance = bootstrap_variance(replicates, clusters)
-    informative = informative_clusters(replicates)
+    return effective_size_of(replicates.value, bootstrap_variance(replicates, clusters), informative_clusters(replicates), clusters)
+
+
+def effective_size_of(value: ArrayLike, variance: Array, informative: Array, clusters: ArrayLike) -> Array:
+    """The same from a variance however it was made; ``informative`` as ``informative_clusters`` gives it."""
+    value = np.clip(value, 0.0, 1.0)
     spread = value * (1 - value)
     known = (informative > 0) & (spread > 1e-12) & ~(variance <= 1e-30)
     size = np.asarray(clusters, np.float64) + np.zeros_like(variance)
@@ -199,15 +202,29 @@ def shift_interval(
     discordance at all it alone makes the interval. Degrees of freedom: 2/(1/k − 1/C) − 1, which matches the variance of the
     variance (k the informative clusters, C/3 for normal deviations: then C − 1); at most C − 1 and ``most_freedom``.
     """
-    variance = bootstrap_variance(replicates, clusters)
-    informative = informative_clusters(replicates)
-    error = np.sqrt(variance + floor * PSEUDO_CLUSTERS / (PSEUDO_CLUSTERS + informative))
+    variance, informative = bootstrap_variance(replicates, clusters), informative_clusters(replicates)
+    return shift_of(replicates.value, variance, informative, floor, clusters, level, most_freedom=most_freedom)
+
+
+def shift_of(
+    value: Array,
+    variance: Array,
+    informative: Array,
+    floor: ArrayLike,
+    clusters: ArrayLike,
+    level: float,
+    *,
+    most_freedom: float | None = None,
+) -> Interval:
+    """The same from a variance however it was made."""
+    with np.errstate(invalid="ignore"):
+        error = np.sqrt(variance + np.asarray(floor, np.float64) * PSEUDO_CLUSTERS / (PSEUDO_CLUSTERS + informative))
     size = np.maximum(np.asarray(clusters, np.float64), 1.0)
     excess = np.maximum(1 / (informative + PSEUDO_CLUSTERS) - 1 / size, 1e-9)
     freedom = np.minimum(2 / excess - 1, np.minimum(size - 1, np.inf if most_freedom is None else most_freedom))
     freedom = np.maximum(freedom, 1.0)
     half = t_quantile(level, freedom) * error
-    return Interval(replicates.value - half, replicates.value + half, error, freedom)
+    return Interval(value - half, value + half, error, freedom)
 
 
 def percentile_interval(replicates: Replicates, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from palpate.stats.influence import Linear, ratio
 from palpate.stats.resampling import Array, Replicates, Weights
 
 CHUNK_VALUES = 500_000
@@ -51,3 +52,43 @@ def _influence(score: Array, label: NDArray[np.int8], value: float) -> Array:
     sizes = ordered[1].size, ordered[0].size
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(label == 1, (below / sizes[1] - value) / sizes[0], (above / sizes[0] - value) / sizes[1])
+
+
+def placements(score: Array, positive: NDArray[np.bool_], used: NDArray[np.bool_]) -> Array:
+    """(n, P) of each case, per column: the share of the other class it is on the right side of, ties half (DeLong et al. 1988).
+
+    ``score``, ``positive`` (which class) and ``used`` are (n, P). 0 where not used; NaN in a column without one of the classes.
+    """
+    found = np.zeros(score.shape)
+    for p in range(score.shape[1]):
+        up, down = np.flatnonzero(used[:, p] & positive[:, p]), np.flatnonzero(used[:, p] & ~positive[:, p])
+        high, low = np.sort(score[up, p]), np.sort(score[down, p])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = np.searchsorted(low, score[up, p], "left") + np.searchsorted(low, score[up, p], "right")
+            above = np.searchsorted(high, score[down, p], "left") + np.searchsorted(high, score[down, p], "right")
+            found[up, p] = below / (2 * np.float64(low.size))
+            found[down, p] = 1 - above / (2 * np.float64(high.size))
+    return found
+
+
+def linear_auroc(
+    score: Array, positive: NDArray[np.bool_], used: NDArray[np.bool_], cluster: NDArray[np.int64], clusters: int
+) -> Linear:
+    """(P,) AUROC of each column of ``score`` (n, P) with its influences by cluster: DeLong's for clustered data (Obuchowski 1997).
+
+    NaN where a class has no case in use.
+    """
+    value = placements(score, positive, used)
+    sides = [
+        ratio(np.where(used & side, value, 0.0), (used & side).astype(float), cluster, clusters) for side in (positive, ~positive)
+    ]
+    # Both means are the AUROC; each case moves it through its own class alone.
+    return Linear(sides[0].value + 0.0 * sides[1].value, sides[0].influence + sides[1].influence)
+
+
+def delong_covariance(score: Array, label: NDArray[np.int8]) -> tuple[Array, Array]:
+    """(P,) AUROC and their (P, P) covariance for independent cases (DeLong, DeLong & Clarke-Pearson 1988), of ``score`` (n, P)."""
+    positive = np.broadcast_to((label == 1)[:, None], score.shape)
+    value = placements(score, positive, np.ones(score.shape, bool))
+    parts = [np.atleast_2d(np.cov(value[label == y], rowvar=False)) / (label == y).sum() for y in (1, 0)]
+    return value[label == 1].mean(axis=0), parts[0] + parts[1]

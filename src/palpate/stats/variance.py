@@ -45,6 +45,13 @@ def prompt_spread(replicates: Replicates, clusters: int, level: float) -> Prompt
     if deviation.shape[0] < 2 or clusters < 2:
         return PromptSpread(naive2**0.5, np.nan, np.nan, np.nan, np.nan, np.nan, prompts)
     noise = float(np.var(deviation, axis=1, ddof=1).mean()) * clusters / (clusters - 1)
+    return spread_with_noise(value, noise, clusters, level)
+
+
+def spread_with_noise(value: Array, noise: float, clusters: int, level: float) -> PromptSpread:
+    """The same where the noise is known otherwise (``influence.spread_noise``), of (P,) values."""
+    prompts = value.shape[0]
+    naive2 = float(np.var(value, ddof=1))
     variance = naive2 - noise
     low, high = _tukey_williams(naive2, noise, prompts, level)
     if naive2 + noise < 1e-20:  # no case was ever answered differently: all that bounds the effect is the number of clusters
@@ -111,3 +118,20 @@ def balanced_prompt_variance(scores: Array) -> float:
     between = n * ((by_prompt - overall) ** 2).sum() / (prompts - 1)
     residual = ((scores - by_case - by_prompt + overall) ** 2).sum() / ((n - 1) * (prompts - 1))
     return float((between - residual) / n)
+
+
+def spread_difference(first: PromptSpread, second: PromptSpread, correlation: float) -> tuple[float, float]:
+    """Interval of σ₁ − σ₂ of two statistics over the same prompts, from their own intervals (MOVER, Zou & Donner 2008).
+
+    ``correlation``: of the two statistics over the prompts. Two sample variances of jointly normal values that correlate by r
+    correlate by r², and so nearly do their intervals' half widths.
+    """
+    shared = correlation**2
+
+    def length(a: float, b: float) -> float:
+        return float(max(a * a + b * b - 2 * shared * a * b, 0.0) ** 0.5)
+
+    middle = first.sigma - second.sigma
+    down = length(first.sigma - first.low, second.high - second.sigma)
+    up = length(first.high - first.sigma, second.sigma - second.low)
+    return middle - down, middle + up

@@ -1,0 +1,133 @@
+"""Are the probabilities usable? Brier score, calibration line, Platt's map and the expected calibration error with its null."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.stats.influence import Linear
+from palpate.stats.resampling import Array, cluster_sums
+
+NEWTON_STEPS = 30
+LARGEST_SLOPE = 1e3
+"""In units of the score's standard deviation: beyond it the classes are taken as separated and the fit as undefined."""
+
+
+def logistic(score: Array) -> Array:
+    """1/(1 + e^−score), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64))))
+
+
+def logit_fit(score: Array, target: Array, weight: Array) -> tuple[Array, Array]:
+    """(K,) slope and intercept of logit P(y=1) = a + b · score, fitted K times with ``weight`` (K, n) by Newton's method.
+
+    ``score`` (n,); ``target`` (K, n) in [0, 1]. NaN where a fit has no finite solution (classes separated, or one class only).
+    """
+    used = np.asarray(weight.sum(axis=0) > 0)
+    scale = float(score[used].std()) if used.any() else 0.0
+    if scale == 0:
+        return np.full(weight.shape[0], np.nan), np.full(weight.shape[0], np.nan)
+    x = np.where(used, score, 0.0) / scale
+    b, a = np.zeros(weight.shape[0]), np.zeros(weight.shape[0])
+    for _ in range(NEWTON_STEPS):
+        p = logistic(a[:, None] + b[:, None] * x)
+        residual, v = weight * (target - p), weight * p * (1 - p)
+        g0, g1 = residual.sum(axis=1), residual @ x
+        h00, h01, h11 = v.sum(axis=1), v @ x, v @ (x * x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            determinant = h00 * h11 - h01 * h01
+            da, db = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
+        a, b = a + np.clip(da, -4, 4), b + np.clip(db, -4, 4)
+        if not (np.abs(db) > 1e-10).any() and not (np.abs(da) > 1e-10).any():
+            break
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(a) & np.isfinite(b) & (np.abs(b) < LARGEST_SLOPE) & (np.abs(da) + np.abs(db) < 1e-6)
+    return np.where(finite, b / scale, np.nan), np.where(finite, a, np.nan)
+
+
+def calibration_line(
+    score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], cluster: NDArray[np.int64], clusters: int
+) -> tuple[Linear, Linear]:
+    """(P,) slope and intercept of the calibration line of each column of log odds ``score`` (n, P), with influences (sandwich).
+
+    Slope 1 and intercept 0: calibrated; slope below 1: overconfident (Cox 1958). NaN where the classes are separated.
+    """
+    columns = score.shape[1]
+    value, influence = np.full((2, columns), np.nan), np.full((clusters, 2, columns), np.nan)
+    y = label.astype(np.float64)
+    for p in range(columns):
+        weight = used[:, p].astype(np.float64)
+        x = np.where(used[:, p], score[:, p], 0.0)
+        slope, intercept = logit_fit(x, y[None, :], weight[None, :])
+        value[:, p] = slope[0], intercept[0]
+        if not np.isfinite(slope[0]):
+            continue
+        mean = logistic(intercept[0] + slope[0] * x)
+        gradient = cluster_sums(np.stack([x, np.ones_like(x)], axis=1) * (weight * (y - mean))[:, None], cluster, clusters)
+        v = weight * mean * (1 - mean)
+        information = np.array([[(v * x * x).sum(), (v * x).sum()], [(v * x).sum(), v.sum()]])
+        influence[:, :, p] = gradient @ np.linalg.inv(information)
+    return Linear(value[0], influence[:, 0]), Linear(value[1], influence[:, 1])
+
+
+def platt_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64]) -> Array:
+    """(n, P) probability of each case by Platt's map (1999) fitted on the other folds; NaN where not used or not fitted.
+
+    Targets are Platt's (N₊+1)/(N₊+2) and 1/(N₋+2), so that separated classes still give a finite map.
+    """
+    found = np.full(score.shape, np.nan)
+    folds = int(fold.max()) + 1 if fold.size else 0
+    training = fold[None, :] != np.arange(folds)[:, None]  # (folds, n)
+    for p in range(score.shape[1]):
+        weight = (training & used[:, p]).astype(np.float64)
+        up, down = weight[:, label == 1].sum(axis=1), weight[:, label == 0].sum(axis=1)
+        target = np.where(label == 1, ((up + 1) / (up + 2))[:, None], (1 / (down + 2))[:, None])
+        x = np.where(used[:, p], score[:, p], 0.0)
+        slope, intercept = logit_fit(x, target, np.where(((up > 0) & (down > 0))[:, None], weight, 0.0))
+        found[:, p] = np.where(used[:, p], logistic(intercept[fold] + slope[fold] * x), np.nan)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """ECE, and what it would be were the probabilities right: mean and central 95 % of ``null``."""
+
+    value: float
+    null: float
+    null_low: float
+    null_high: float
+
+
+def ece(probability: Array, label: Array, bins: int = 10, *, equal: str = "mass") -> float:
+    """Expected calibration error Σ_b |Σ_{i in b} (p_i − y_i)| / n, bins of ``equal`` "mass" (cases) or "width" (probability).
+
+    Never 0 for finite data: a perfectly calibrated model has about √(2/π) · E√(p(1−p)) · √(bins/n).
+    """
+    gap, size = np.asarray(probability) - np.asarray(label), np.asarray(probability).size
+    if size == 0:
+        return float("nan")
+    if equal == "mass":
+        edges = np.linspace(0, size, min(bins, size) + 1).round().astype(int)[:-1]
+        sums = np.add.reduceat(gap[np.argsort(probability, kind="stable")], edges)
+    else:
+        place = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+        sums = np.bincount(place, weights=gap, minlength=bins)
+    return float(np.abs(sums).sum() / size)
+
+
+def calibration_error(probability: Array, label: Array, draws: int, rng: np.random.Generator, bins: int = 10) -> CalibrationError:
+    """ECE in equal-mass bins with its null y ~ Bernoulli(p), exact by case up to 400 cases a bin and normal by bin above."""
+    size = probability.size
+    order = np.argsort(probability, kind="stable")
+    p, y = probability[order], label[order]
+    edges = np.linspace(0, size, min(bins, size) + 1).round().astype(int)[:-1]
+    if size <= 400 * bins:
+        gaps = np.add.reduceat(p - (rng.random((draws, size)) < p), edges, axis=1)
+    else:
+        gaps = rng.standard_normal((draws, edges.size)) * np.sqrt(np.add.reduceat(p * (1 - p), edges))
+    null = np.abs(gaps).sum(axis=1) / size
+    low, high = np.quantile(null, [0.025, 0.975])
+    value = float(np.abs(np.add.reduceat(p - y, edges)).sum() / size)
+    return CalibrationError(value, float(null.mean()), float(low), float(high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from palpate.errors import unknown_name
+from palpate.parts import AskingMethod
 from palpate.prompts import PROMPT_SETS
 from palpate.registry import offered, parts
 from palpate.study import model_presets
@@ -56,7 +57,12 @@ def _sources() -> Rows:
 
 
 def _readings() -> Rows:
-    return [(method.name, method.by) for method in parts("readings").values()]
+    rows = []
+    for method in parts("readings").values():
+        asks = isinstance(method, AskingMethod)
+        rows.append((method.name, f"{method.by}{', asks a model' if asks else ''}"))
+        rows += [(f"{method.name}: {option}", about) for option, about in getattr(method, "options", {}).items()]
+    return rows
 
 
 def _measures() -> Rows:

@@ -204,6 +204,40 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingSpec:
+    """A reading as the study names it: the method, the model it asks (None: it asks none), and the method's own options.
+
+    ``after``: a method that asks no model and reads first; only what it leaves unparsed is asked."""
+
+    name: str
+    method: str
+    model: ModelSpec | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    after: str = ""
+
+
+@runtime_checkable
+class AskingMethod(Protocol):
+    """Turns an answer's text into an Outcome by asking a model a question in words, without an image and without the label.
+
+    ``options`` names its keys in ``[[readings]]``. ``model_options`` are set on the model where its kind has such options and the
+    study gives them no value. The same question is asked once, whatever asks it."""
+
+    name: ClassVar[str]
+    by: ClassVar[str]
+    options: ClassVar[Mapping[str, str]]
+    model_options: ClassVar[Mapping[str, Any]]
+
+    def question(self, text: str, prompt: Prompt, rubric: Rubric, options: Mapping[str, Any]) -> Prompt | None:
+        """What to ask about the answer ``text`` to ``prompt``; None where this method does not read answers to such prompts."""
+        ...
+
+    def outcome(self, reply: Answer, text: str, prompt: Prompt, rubric: Rubric, options: Mapping[str, Any]) -> ReadText | None:
+        """What the reply says of the answer; None for a reply in no form that was asked for: an error, asked again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureSettings:
     """What measures share: the pairs to compare, seed, confidence level, bootstrap and permutation draws, verdict thresholds."""
 

@@ -39,7 +39,7 @@ def run(
     folder = RunFolder(out)
     ask(planned, folder, on_progress)
     with folder.writing(study.name, study.to_toml()) as ledger:
-        read(study, ledger)
+        read(study, ledger, on_progress)
         estimates = measure(study, ledger)
         folder.write_estimates(estimates)
     results = Results.open(out, estimates, planned.cases)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from palpate.errors import RunError
-from palpate.nouns import Case, CaseSet, Condition, ConditionResult, Estimate, Panel, Trial
+from palpate.nouns import Case, CaseSet, Condition, ConditionResult, Estimate, Panel, Tally, Trial
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
 from palpate.report.html import render_html
@@ -89,25 +89,31 @@ class Results:
         chosen = dict(where or {})
         return [e for e in found if (keys is None or set(e.by) == keys) and all(e.by.get(k) == v for k, v in chosen.items())]
 
-    def read(self) -> int:
-        """Read what is not read yet; returns how many."""
+    def read(self, on_progress: Callable[[Tally], None] | None = None) -> int:
+        """Read what is not read yet, by every reading of the study; returns how many readings were made."""
         with self.folder.ledger():  # raises where there is none: only asking begins a run
             pass
         with self.folder.writing(self.study.name, self.study.to_toml()) as ledger:
-            found = read(self.study, ledger)
+            found = read(self.study, ledger, on_progress)
         if found:  # what was measured before is no longer what the ledger says
             self._given = None
             for measured in ("estimates", "panels", "_view"):
                 self.__dict__.pop(measured, None)
         return found
 
+    def unread(self) -> dict[str, int]:
+        """Reading → how many answers of the ledger it has not read, for each that left any."""
+        with self.folder.ledger() as ledger:
+            left = {s.name: ledger.n_unread(self.study.reading_by(ledger, s.name)) for s in self.study.all_readings}
+        return {name: n for name, n in left.items() if n}
+
     def gate(self, conditions: Iterable[Condition] = (), *, only: bool = False) -> Verdict:
         """The study's conditions, and those given here, against the estimates. ``only``: those given here alone."""
         held = [*(() if only else self.study.conditions), *conditions]
         with self.folder.ledger() as ledger:
-            sessions = ledger.sessions()
+            sessions, by = ledger.sessions(), self.study.reading_by(ledger)
         started = sessions[-1]["started"] if sessions else ""
-        run = GatedRun(self.study.name, self.study.reading_by, started)
+        run = GatedRun(self.study.name, by, started)
         return Verdict(tuple(gating.gate(held, self.estimates)), run)
 
     def view(self) -> ReportView:

@@ -13,10 +13,11 @@ from palpate.conditions import parse_condition
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
-from palpate.parts import Labels, ModelKind, ModelSpec, ReadingMethod, Sample, Thresholds
+from palpate.parts import AskingMethod, Labels, ModelKind, ModelSpec, ReadingMethod, ReadingSpec, Sample, Thresholds
 from palpate.registry import offered, part, parts
 from palpate.store.keys import digest
-from palpate.study_file import ModelFile, PromptFile, StudyFile, TaskEntry
+from palpate.store.ledger import Ledger
+from palpate.study_file import ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
 from palpate.task import Task, load_task, load_task_file, prompt_set, source_spec, task_from
 
 
@@ -49,7 +50,8 @@ class Study:
     sample: Sample = field(default_factory=Sample)
     lineages: tuple[Lineage, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    reading: str = "rules"
+    reading: str = "rules"  # the primary one: what is measured and reported
+    readings: tuple[ReadingSpec, ...] = ()  # further ones
     level: float = 0.95
     draws: int = 2000
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -69,14 +71,36 @@ class Study:
         return study_from(load_toml(path), str(path), path.resolve().parent, with_models=with_models)
 
     @property
-    def reading_by(self) -> str:
-        """Under which name this study's readings are kept: the method, its version, and the words it reads the tasks by.
+    def all_readings(self) -> tuple[ReadingSpec, ...]:
+        """Every reading, the primary one first; then those that ask no model."""
+        named = {spec.name: spec for spec in self.readings}
+        primary = named.pop(self.reading, ReadingSpec(self.reading, self.reading))
+        return (primary, *sorted(named.values(), key=lambda spec: spec.model is not None))
 
-        A changed rubric is a changed reader: it reads everything anew, and the old readings stay.
+    def reading_by(self, ledger: Ledger | None = None, name: str = "") -> str:
+        """Under which name a reading (the primary one where none is named) is kept: the method, its version, the words it reads the
+        tasks by, and what the model it asks is.
+
+        A changed rubric or model is a changed reader: it reads everything anew, and the old readings stay. What a model is, the
+        ledger says: so measuring needs no model.
         """
-        method: ReadingMethod = part("readings", self.reading)
-        rubrics = [[t.name, t.rubric.condition, *t.rubric.positive, "", *t.rubric.negative] for t in self.tasks]
-        return f"{method.by}+{digest(rubrics)[:8]}"
+        spec = next(s for s in self.all_readings if s.name == (name or self.reading))
+        method: ReadingMethod | AskingMethod = part("readings", spec.method)
+        if spec.model is None:
+            return f"{method.by}+{digest(self._rubrics)[:8]}"
+        known = ledger.reader(self.reading_digest(spec)) if ledger is not None else None
+        return known or f"{method.by}@{spec.model.name}+unread"
+
+    def reading_digest(self, spec: ReadingSpec) -> str:
+        """Identity of a reading as the study describes it."""
+        method: ReadingMethod | AskingMethod = part("readings", spec.method)
+        model = None if spec.model is None else [spec.model.kind, spec.model.options, spec.model.seed]
+        first = part("readings", spec.after).by if spec.after else ""
+        return digest([method.by, spec.options, first, model, self._rubrics])
+
+    @property
+    def _rubrics(self) -> list[list[str]]:
+        return [[t.name, t.rubric.condition, *t.rubric.positive, "", *t.rubric.negative] for t in self.tasks]
 
     def to_toml(self) -> str:
         """The study with every default made explicit and every path absolute; loads to an equal Study."""
@@ -92,7 +116,12 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
     _unique([m.name for m in models], f"{where}: models", "model")
     tasks = tuple(_task(entry, parsed, folder, f"{where}: tasks[{i}]") for i, entry in enumerate(parsed.tasks))
     _unique([t.name for t in tasks], f"{where}: tasks", "task")
-    part("readings", parsed.reading, where=f"{where}: reading")
+    readings = tuple(_reading(entry, parsed, models, folder, f"{where}: readings[{i}]") for i, entry in enumerate(parsed.readings))
+    for i, reading in enumerate(readings if with_models else ()):
+        if reading.model is not None:
+            _check_model(reading.model, f"{where}: readings[{i}].model")
+    _unique([r.name for r in readings], f"{where}: readings", "reading")
+    _primary(parsed.reading, readings, f"{where}: reading")
     _unique(parsed.perturbations, f"{where}: perturbations", "perturbation")
     lineages = _lineages(parsed, [m.name for m in models], where)
     study = Study(
@@ -106,6 +135,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         lineages=lineages,
         conditions=tuple(parse_condition(c, f"{where}: gate.conditions[{i}]") for i, c in enumerate(parsed.gate.conditions)),
         reading=parsed.reading,
+        readings=readings,
         level=parsed.measure.level,
         draws=parsed.measure.draws,
         thresholds=_thresholds(parsed, where),
@@ -154,6 +184,46 @@ def _check_model(spec: ModelSpec, where: str) -> None:
         maker.build(spec).close()
     except PalpateError as fault:
         raise fault.at(where) from None
+
+
+def _primary(name: str, readings: tuple[ReadingSpec, ...], where: str) -> None:
+    """The primary reading is one of the study's own, or a method that needs nothing further."""
+    alone = {n for n, method in parts("readings").items() if not isinstance(method, AskingMethod)}
+    named = {r.name for r in readings}
+    if name in parts("readings") and name not in alone | named:
+        raise StudyError(
+            f"{name!r} asks a model, and none is named",
+            where=where,
+            expected=f"one of {', '.join(sorted(alone | named))}",
+            hint=f'[[readings]] with name = "{name}" and model = "…"',
+        )
+    if name not in alone | named:
+        raise unknown_name(name, alone | named, noun="reading", where=where)
+
+
+def _reading(entry: ReadingFile, study: StudyFile, models: tuple[ModelSpec, ...], folder: Path, where: str) -> ReadingSpec:
+    method = part("readings", entry.method, where=f"{where}.method")
+    options = dict(entry.model_extra or {})
+    asks = isinstance(method, AskingMethod)
+    if asks != (entry.model is not None):
+        expected = 'model = "NAME", or a table as in [[models]]' if asks else "no model"
+        problem = f"the method {entry.method!r} asks {'a' if asks else 'no'} model"
+        raise StudyError(problem, where=f"{where}.model", expected=expected)
+    known = set(getattr(method, "options", {}))
+    for key in options:
+        if key not in known:
+            raise unknown_name(key, {"name", "method", "model", "after", *known}, noun="option", where=where)
+    if entry.after and isinstance(part("readings", entry.after, where=f"{where}.after"), AskingMethod):
+        raise StudyError(f"{entry.after!r} asks a model itself", where=f"{where}.after", expected="a method that asks none: rules")
+    if entry.model is None:
+        return ReadingSpec(entry.name, entry.method, None, options, entry.after)
+    mine = {m.name: m for m in models}
+    if isinstance(entry.model, str):
+        given = mine.get(entry.model) or _model(ModelFile(name=entry.model), study.seed, folder, f"{where}.model")
+    else:
+        given = _model(entry.model, study.seed, folder, f"{where}.model")
+    wished = {k: v for k, v in method.model_options.items() if k in part("models", given.kind).options}
+    return ReadingSpec(entry.name, entry.method, replace(given, options={**wished, **given.options}), options, entry.after)
 
 
 def model_presets() -> list[tuple[ModelKind, str, Mapping[str, Any]]]:
@@ -257,10 +327,16 @@ def _unique(names: list[str], where: str, noun: str) -> None:
         raise StudyError(f"the {noun} {sorted(twice)[0]!r} is given twice", where=where, expected=f"every {noun} once")
 
 
+def _explicit_reading(spec: ReadingSpec) -> dict[str, Any]:
+    model = {} if spec.model is None else {"model": {"name": spec.model.name, "kind": spec.model.kind, **spec.model.options}}
+    return {"name": spec.name, "method": spec.method, "after": spec.after, **spec.options, **model}
+
+
 def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     """The study file with nothing left to default: what ``RUN/study.toml`` holds."""
     text = parsed.model_dump(mode="json", exclude_none=True)
     text["models"] = [{"name": m.name, "kind": m.kind, **m.options} for m in study.models]
+    text["readings"] = [_explicit_reading(r) for r in study.readings]
     text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
     for entry, task in zip(text["tasks"], study.tasks, strict=True):
         assert task.source is not None

@@ -30,6 +30,17 @@ class ModelFile(BaseModel):
     kind: str | None = None
 
 
+class ReadingFile(BaseModel):
+    """``[[readings]]``: one more way to read the answers: a method, the model it asks (by name, or as in ``[[models]]``), and
+    that method's own options."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    name: str = Field(min_length=1)
+    method: str = "judge"
+    model: str | ModelFile | None = None
+    after: str = ""
+
+
 class PromptFile(_File):
     """``[[tasks.wordings]]``: a question in the user's own words, asked beside the prompt set."""
 
@@ -136,6 +147,7 @@ class StudyFile(_File):
     reading: str = "rules"
     sample: SampleFile = SampleFile()
     models: list[ModelFile] = Field(min_length=1)
+    readings: list[ReadingFile] = []
     tasks: list[TaskEntry] = Field(min_length=1)
     pairs: list[PairFile] | None = None
     prices: dict[str, PriceFile] = {}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palpate.nouns import Form, Outcome, Polarity, Prompt
-from palpate.parts import ReadText
+from palpate.nouns import Answer, Form, Outcome, Polarity, Prompt, Status
+from palpate.parts import AskingMethod, ReadText
 from palpate.registry import part, parts
 from palpate.task import load_task, prompt_set
 
@@ -19,7 +19,8 @@ TASK = load_task("pneumonia_cxr")
 PROMPTS = prompt_set("reference", TASK.wording, describe=True) + prompt_set("core", TASK.wording, describe=False)
 OPEN = Prompt("open", "What is seen?", Form.OPEN, Polarity.POSITIVE, "target")
 EVERY = (*PROMPTS, OPEN)
-NAMES = list(parts("readings"))
+NAMES = [n for n, method in parts("readings").items() if not isinstance(method, AskingMethod)]
+ASKING = [n for n in parts("readings") if n not in NAMES]
 FLIPPED = {Outcome.POSITIVE: Outcome.NEGATIVE, Outcome.NEGATIVE: Outcome.POSITIVE}
 
 HOSTILE = [
@@ -107,3 +108,38 @@ def test_a_refusal_is_a_refusal_under_every_prompt(name: str) -> None:
     assert {read(name, text, p).outcome for p in EVERY} == {Outcome.REFUSE_POLICY}
     blind = "I'm sorry, but I cannot see the image. Please upload it."
     assert {read(name, blind, p).outcome for p in EVERY} == {Outcome.REFUSE_CAPABILITY}
+
+
+# ---------------------------------------------------------------- methods that ask a model
+
+
+@pytest.fixture(params=ASKING)
+def asking(request: pytest.FixtureRequest) -> AskingMethod:
+    found: AskingMethod = part("readings", str(request.param))
+    return found
+
+
+def test_an_asking_method_has_a_version_and_describes_its_options(asking: AskingMethod) -> None:
+    assert re.fullmatch(rf"{re.escape(asking.name)}@\w+", asking.by)
+    assert all(len(about) > 10 for about in asking.options.values())
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_answer_makes_a_question_that_can_be_sent(asking: AskingMethod, text: str) -> None:
+    for prompt in (PROMPTS[0], PROMPTS[5], PROMPTS[-1], OPEN):
+        question = asking.question(text, prompt, TASK.rubric, {})
+        if question is None:
+            continue
+        question.text.encode("utf-8")
+        assert "\x00" not in question.text
+        assert question == asking.question(text, prompt, TASK.rubric, {})
+        assert len(question.text) < 20_000
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_reply_is_a_reading_or_none(asking: AskingMethod, text: str) -> None:
+    for prompt in (PROMPTS[0], PROMPTS[-1]):
+        found = asking.outcome(Answer(Status.OK, text), "Yes, it is.", prompt, TASK.rubric, {})
+        assert found is None or isinstance(found.outcome, Outcome)
+        if found is not None and found.span is not None:
+            assert 0 <= found.span[0] <= found.span[1] <= len("Yes, it is.")

@@ -85,12 +85,19 @@ def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
 
 @click.command()
 @RUN
+@QUIET
 @plainly
-def read(run: Path) -> None:
-    """Only read: turn answers that are not read yet into outcomes. Needs no model."""
+def read(run: Path, quiet: bool) -> None:
+    """Only read: turn answers that are not read yet into outcomes. Needs no model but the judges that the study names."""
+    from palpate.report.terminal import progress
     from palpate.results import Results
 
-    click.echo(f"{Results.open(run).read()} answers read")
+    results = Results.open(run)
+    with progress(quiet=quiet) as advance:
+        count = results.read(advance)
+    click.echo(f"{count} answers read")
+    for name, left in results.unread().items():
+        click.echo(f"note: {left} answers are not read by {name!r}; `palpate read {run}` asks again", err=True)
 
 
 VERBS = (demo, init, plan, run, ask, read)

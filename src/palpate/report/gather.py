@@ -109,7 +109,7 @@ def _counts(planned: Planned, ledger: Ledger) -> Counts:
 
 def _examples(study: Study, ledger: Ledger, planned: Planned, panels: Sequence[Panel], images: Images) -> Iterator[Example]:
     """Per task, in turn: the case whose answers depend most on the wording, the one most often wrong, the one most often right."""
-    by = study.reading_by
+    by = study.reading_by(ledger)
     for task in planned.tasks:
         shown = [p for p in panels if p.task == task and p.perturbation.name == "none"]
         if not shown or not shown[0].prompts:

@@ -35,9 +35,10 @@ def panels(study: Study, ledger: Ledger) -> Iterator[Panel]:
     Raises RunError where nothing was planned yet, or nothing was read.
     """
     planned = Planned(ledger)
-    answers = ledger.answers(study.reading_by)
+    by = study.reading_by(ledger)
+    answers = ledger.answers(by)
     if (~answers.error).any() and not (answers.outcome >= 0).any():
-        problem = f"none of the answers was read by {study.reading_by}"
+        problem = f"none of the answers was read by {by}"
         raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
     for task in planned.tasks:
         for model in planned.models:

@@ -1,32 +1,58 @@
-"""read: Responses → Readings. Needs no model and no image; a changed method reads everything anew, the old readings stay."""
+"""read: Responses → Readings. Needs no image; a changed method reads everything anew, the old readings stay."""
 
 from __future__ import annotations
 
-from palpate.nouns import Outcome, Reading, Status
-from palpate.parts import ReadingMethod, ReadText, Rubric
+from collections.abc import Callable
+
+from palpate.nouns import Outcome, Reading, Status, Tally
+from palpate.parts import ReadingMethod, ReadingSpec, ReadText, Rubric
 from palpate.registry import part
+from palpate.stages._judging import Judging
 from palpate.store import keys
 from palpate.store.ledger import Ledger, Unread
 from palpate.study import Study
 
 BATCH = 10_000
 
+RubricOf = Callable[[Unread], Rubric | None]
 
-def read(study: Study, ledger: Ledger) -> int:
-    """Read every response to the study's tasks that its method has not read by the tasks' words. Returns how many were read."""
-    method: ReadingMethod = part("readings", study.reading)
+
+def read(study: Study, ledger: Ledger, on_progress: Callable[[Tally], None] | None = None) -> int:
+    """Read every response to the study's tasks that its readings have not read by the tasks' words: the primary reading, then the
+    others. Returns how many readings were made.
+
+    A reading that asks a model leaves an answer unread where the model could not be asked; the next call asks again. Raises
+    ModelError where it cannot work at all: the readings made by then are kept.
+    """
+    rubric_of = _rubrics(study)
+    count = 0
+    for spec in study.all_readings:
+        if spec.model is None:
+            count += _by_rule(study, spec, ledger, rubric_of)
+        else:
+            judging = Judging(study, spec, ledger, rubric_of)
+            try:
+                count += judging.read(on_progress)
+            finally:
+                judging.close()
+    return count
+
+
+def _rubrics(study: Study) -> RubricOf:
     rubrics = {task.name: task.rubric for task in study.tasks}
     # An answer is shared by all who ask the same; first asked under another task's name, it is known by its question.
     by_question = {keys.prompt_digest(p): task.rubric for task in study.tasks for p in task.prompts}
-    by = study.reading_by
+    return lambda unread: rubrics.get(unread.task) or by_question.get(keys.prompt_digest(unread.prompt))
+
+
+def _by_rule(study: Study, spec: ReadingSpec, ledger: Ledger, rubric_of: RubricOf) -> int:
+    method: ReadingMethod = part("readings", spec.method)
+    by = study.reading_by(ledger, spec.name)
     count = after = 0
     while batch := ledger.unread(by, after, BATCH):
         after = batch[-1].row
-        readings = []
-        for unread in batch:
-            rubric = rubrics.get(unread.task) or by_question.get(keys.prompt_digest(unread.prompt))
-            if rubric is not None:
-                readings.append((unread.row, _reading(unread, method, rubric, by)))
+        known = ((unread, rubric_of(unread)) for unread in batch)
+        readings = [(unread.row, _reading(unread, method, rubric, by)) for unread, rubric in known if rubric is not None]
         ledger.append_readings(readings)
         count += len(readings)
     return count

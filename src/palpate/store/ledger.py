@@ -36,10 +36,10 @@ from palpate.nouns import (
     Trial,
 )
 from palpate.store import keys
-from palpate.store.migrations import migrate
+from palpate.store.migrations import READERS, migrate
 
-SCHEMA_VERSION = 2  # a change here needs a step in migrations.py
-READABLE = frozenset(("1", "2"))
+SCHEMA_VERSION = 3  # a change here needs a step in migrations.py
+READABLE = frozenset(("1", "2", "3"))
 """Schemas that can be read as they are, where a folder may not be written."""
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -117,7 +117,7 @@ class Ledger:
             db.execute("PRAGMA synchronous=FULL")
         if create and not db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
             with self._transaction():
-                for statement in SCHEMA.split(";"):
+                for statement in (SCHEMA + READERS).split(";"):
                     if statement.strip():
                         db.execute(statement)
                 db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
@@ -125,6 +125,7 @@ class Ledger:
         if version.isdecimal() and int(version) < SCHEMA_VERSION and not read_only:
             with self._transaction():
                 version = str(migrate(db, int(version), SCHEMA_VERSION))
+        self._has_readers = version not in ("1", "2")
         readable = READABLE if read_only else {str(SCHEMA_VERSION)}
         if version not in readable:
             raise LedgerError(
@@ -308,6 +309,29 @@ class Ledger:
             (after, method, limit),
         )
         return [Unread(row[2], row[0], prompt_from(json.loads(row[1])), response_from(row[2:])) for row in rows]
+
+    def reader(self, spec: str) -> str | None:
+        """Under which name the reading the study describes so (a digest) was last kept; None where it never read."""
+        if not self._has_readers:
+            return None
+        row = next(self._select("SELECT method FROM reader WHERE spec = ? ORDER BY id DESC LIMIT 1", (spec,)), None)
+        return None if row is None else str(row[0])
+
+    def add_reader(self, spec: str, by: str, record: Mapping[str, Any]) -> None:
+        """Record that the reading described so is kept under the name ``by``, and what the model it asks is."""
+        if self.reader(spec) != by:
+            text = json.dumps(record, sort_keys=True, default=str)
+            with self._transaction() as db:
+                db.execute("INSERT INTO reader (spec, method, record) VALUES (?, ?, ?)", (spec, by, text))
+
+    def n_unread(self, method: str) -> int:
+        """How many responses have something to read and have not been read by ``method``."""
+        rows = self._select(
+            "SELECT count(*) FROM response r WHERE r.status != 'error'"
+            " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?)",
+            (method,),
+        )
+        return int(next(rows)[0])
 
     def append_readings(self, readings: Sequence[tuple[int, Reading]]) -> None:
         """Append readings, each with the row number ``unread`` gave its response, in one transaction."""

@@ -13,6 +13,15 @@ from palpate.store import keys
 
 BATCH = 10_000
 
+READERS = """
+CREATE TABLE reader (id INTEGER PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE judgement (key BLOB NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL,
+  margin REAL, mass REAL, tokens_in INTEGER, tokens_out INTEGER, seconds REAL, error TEXT, PRIMARY KEY (key, attempt));
+CREATE TABLE human_reading (id INTEGER PRIMARY KEY, response INTEGER NOT NULL REFERENCES response,
+  annotator TEXT NOT NULL, outcome TEXT NOT NULL, stratum TEXT NOT NULL);
+"""
+"""What reads and what people read: part of the schema from version 3 on."""
+
 
 def migrate(db: sqlite3.Connection, version: int, wanted: int) -> int:
     """Take an open ledger, in a transaction, from ``version`` towards ``wanted``; returns how far there are steps."""
@@ -39,5 +48,11 @@ def _add_seals(db: sqlite3.Connection) -> None:
         last = rows[-1][0]
 
 
-STEPS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _add_seals}
+def _add_readers(db: sqlite3.Connection) -> None:
+    """2 → 3: the tables of judges and of people's readings."""
+    for statement in filter(str.strip, READERS.split(";")):
+        db.execute(statement)
+
+
+STEPS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _add_seals, 2: _add_readers}
 """Version → the step that leads from it to the next."""

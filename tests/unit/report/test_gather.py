@@ -55,7 +55,7 @@ def _rows(results: Results) -> Iterator[Row]:
         for key in Planned(ledger).all_keys():
             ((trial, label),) = ledger.find(key.hex())
             last = ledger.responses(trial.key)[-1]
-            read = [r for r in ledger.readings(trial.key) if r.attempt == last.attempt and r.by == results.study.reading_by]
+            read = [r for r in ledger.readings(trial.key) if r.attempt == last.attempt and r.by == results.study.reading_by()]
             yield trial, label, last, read[0] if read else None
 
 

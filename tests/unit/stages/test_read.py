@@ -63,7 +63,7 @@ def ledger(study: Study, tmp_path: Path) -> Iterator[Ledger]:
 def test_everything_is_read_once(study: Study, ledger: Ledger) -> None:
     assert read(study, ledger) == TRIALS
     assert read(study, ledger) == 0
-    assert (ledger.answers(study.reading_by).outcome >= 0).all()
+    assert (ledger.answers(study.reading_by()).outcome >= 0).all()
 
 
 def test_pages_do_not_matter(study: Study, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,12 +74,12 @@ def test_pages_do_not_matter(study: Study, ledger: Ledger, monkeypatch: pytest.M
 
 def test_a_second_method_adds_readings_and_the_first_stay(study: Study, ledger: Ledger, always: Always) -> None:
     read(study, ledger)
-    before = ledger.answers(study.reading_by).outcome.tolist()
+    before = ledger.answers(study.reading_by()).outcome.tolist()
     assert read(replace(study, reading="always"), ledger) == TRIALS
-    assert ledger.answers(study.reading_by).outcome.tolist() == before
+    assert ledger.answers(study.reading_by()).outcome.tolist() == before
     key = next(ledger.texts())[0]
     assert [(r.by, r.span, r.rule) for r in ledger.readings(key) if r.by.startswith("always@7+")] == [
-        (replace(study, reading="always").reading_by, (0, 1), "always")
+        (replace(study, reading="always").reading_by(), (0, 1), "always")
     ]
     assert len(ledger.readings(key)) == 2
 
@@ -88,10 +88,10 @@ def test_a_changed_rubric_reads_everything_anew_and_the_old_readings_stay(study:
     read(study, ledger)
     (task,) = study.tasks
     other = replace(study, tasks=(replace(task, rubric=replace(task.rubric, positive=("haziness",))),))
-    assert other.reading_by != study.reading_by
+    assert other.reading_by() != study.reading_by()
     assert read(other, ledger) == TRIALS
-    assert (ledger.answers(study.reading_by).outcome >= 0).all()
-    assert (ledger.answers(other.reading_by).outcome >= 0).all()
+    assert (ledger.answers(study.reading_by()).outcome >= 0).all()
+    assert (ledger.answers(other.reading_by()).outcome >= 0).all()
     assert read(other, ledger) == read(study, ledger) == 0
 
 

@@ -114,12 +114,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class CaseSet:
-    """What a source gives: its cases, what it left out, and, where that is known, the best accuracy any reader can reach."""
+    """What a source gives: its cases, what it left out, and, where that is known, the best accuracy any reader can reach.
+
+    ``notes`` are what to know of the source as a whole (a data set whose version is not held, names burnt into pixels).
+    ``guessable``: the groups are hashes of patient numbers under no secret; a run keys them with its own.
+    """
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...] = ()
     best_accuracy: float | None = None
     names: Mapping[str, str] = field(default_factory=dict)  # case id → file, for the run folder only, never the ledger
+    notes: tuple[str, ...] = ()
+    guessable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

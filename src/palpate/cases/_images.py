@@ -25,7 +25,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ MAX_BYTES = 512 * 2**20
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 MIN_IS_WHITE, PHOTOMETRIC, ORIENTATION = 0, 0x0106, 0x0112
 
-_BROKEN = (
+BROKEN = (
     OSError,
     ValueError,
     SyntaxError,
@@ -79,12 +79,26 @@ class FileImage:
         return decode(data)[0]
 
 
+class Identified(Protocol):
+    """An ``ImageRef`` that knows what it shows: ``digest`` follows the content, never the name."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content, 32 hexadecimal digits."""
+        ...
+
+    def open(self) -> Image:
+        """The image as 8-bit RGB, upright. Raises Undecodable (a ValueError) or OSError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file that has been decoded in full once."""
+    """An image that has been decoded in full once; ``notes`` are what to know of it and others like it."""
 
-    ref: FileImage
+    ref: Identified
     decode: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def check(path: Path) -> Checked:
@@ -125,15 +139,15 @@ def decode(data: bytes) -> tuple[Image, dict[str, str]]:
         raise Undecodable(f"is not a readable image: neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]}") from error
     except Image.DecompressionBombError as error:
         raise Undecodable(f"claims more than the {MAX_PIXELS / 1e6:.0f} million pixels allowed") from error
-    except _BROKEN as error:
-        raise Undecodable(f"is damaged: {_first_line(error)}") from error
+    except BROKEN as error:
+        raise Undecodable(f"is damaged: {first_line(error)}") from error
     _refuse_absurd(image)
     try:
         return _to_rgb(image)
     except Undecodable:
         raise
-    except _BROKEN as error:
-        raise Undecodable(f"is damaged: {_first_line(error)}") from error
+    except BROKEN as error:
+        raise Undecodable(f"is damaged: {first_line(error)}") from error
 
 
 def _refuse_absurd(image: Image) -> None:
@@ -146,8 +160,8 @@ def _refuse_absurd(image: Image) -> None:
     # A phone's MPO holds its preview beside the photograph; a TIFF's, PNG's or WebP's further pages are other images.
     try:
         pages = 1 if image.format in ("MPO", "JPEG") else getattr(image, "n_frames", 1)
-    except _BROKEN as error:
-        raise Undecodable(f"is damaged: {_first_line(error)}") from error
+    except BROKEN as error:
+        raise Undecodable(f"is damaged: {first_line(error)}") from error
     if pages > 1:
         raise Undecodable(f"holds {pages} pages: save the one to use as a file of its own")
 
@@ -172,7 +186,7 @@ def _to_rgb(image: Image) -> tuple[Image, dict[str, str]]:
 def _orientation(image: Image) -> int:
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except _BROKEN:  # a damaged EXIF block says nothing about orientation, and nothing about the pixels
+    except BROKEN:  # a damaged EXIF block says nothing about orientation, and nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -241,5 +255,6 @@ def _scaled(image: Image, settings: dict[str, str]) -> Image:
     return PillowImage.fromarray(grey)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

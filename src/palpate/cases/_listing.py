@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,42 +25,62 @@ ID_DIGITS = 12  # 48 bits: two of 100,000 different images share an id once in 5
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file a source has found, before it is opened. ``name`` is its path relative to the source, with forward slashes."""
+    """An image a source has found, before it is opened. ``name`` is its path relative to the source, with forward slashes.
+
+    ``opened`` decodes it in full once, and raises Undecodable; without it ``path`` is a file of pixels.
+    """
 
     name: str
     path: Path
     label: int
     group: str | None = None  # the patient or slide as the source names it; None: not known
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    opened: Callable[[], Checked] | None = field(default=None, compare=False)
 
 
-def case_set(listed: Sequence[Listed], sample: Sample, salt: str, left_out: Iterable[LeftOut] = ()) -> CaseSet:
-    """Draws, opens and names the cases. Raises SourceError where not one image can be used."""
+def case_set(
+    listed: Sequence[Listed],
+    sample: Sample,
+    salt: str,
+    left_out: Iterable[LeftOut] = (),
+    *,
+    notes: Iterable[str] = (),
+    chosen: Sequence[str] | None = None,
+) -> CaseSet:
+    """Draws, opens and names the cases. Raises SourceError where not one image can be used.
+
+    ``notes``: what to know of the source as a whole. ``chosen``: names to take in place of a draw, in this order.
+    """
     by_name = {entry.name: entry for entry in listed}
     checked: dict[str, Checked] = {}
     refused = list(left_out)
 
     def usable(name: str) -> bool:
         try:
-            checked[name] = check(by_name[name].path)
+            entry = by_name[name]
+            checked[name] = entry.opened() if entry.opened is not None else check(entry.path)
         except Undecodable as error:
             refused.append(LeftOut(name, str(error)))
             return False
         return True
 
-    names_by_label = {label: [entry.name for entry in listed if entry.label == label] for label in (0, 1)}
-    chosen = draw(names_by_label, sample, usable)
-    if not chosen:
+    if chosen is None:
+        names_by_label = {label: [entry.name for entry in listed if entry.label == label] for label in (0, 1)}
+        taken_names = draw(names_by_label, sample, usable)
+    else:
+        taken_names = [name for name in chosen if usable(name)]
+    if not taken_names:
         first = f": {refused[0].name} {refused[0].reason}" if refused else ""
         raise SourceError(f"no image of {len(listed):,} can be used{first}", expected="at least one readable image")
     taken = Counter[str]()
     cases: list[Case] = []
     names: dict[str, str] = {}
-    for name in chosen:
+    for name in taken_names:
         case = _case(by_name[name], checked[name], salt, taken)
         cases.append(case)
         names[case.id] = name
-    return CaseSet(tuple(cases), tuple(sorted(refused, key=lambda out: out.name)), names=names)
+    told = dict.fromkeys([*notes, *(note for name in taken_names for note in checked[name].notes)])
+    return CaseSet(tuple(cases), tuple(sorted(refused, key=lambda out: out.name)), names=names, notes=tuple(told))
 
 
 def _case(entry: Listed, image: Checked, salt: str, taken: Counter[str]) -> Case:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import os.path
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar
 
+from palpate.cases import _grouping
+from palpate.cases._grouping import Grouping
+from palpate.cases._images import SUFFIXES
 from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_labels, unknown_options
+from palpate.cases._slides import REGION_COLUMNS, check_region, region_of
+from palpate.cases._tables import ONE_EACH, SEVERAL, Row, fact, read_table, text
 from palpate.errors import SourceError
 from palpate.nouns import CaseSet, LeftOut
 from palpate.parts import Labels, Sample
 
 IMAGE_COLUMNS = ("file", "image", "path", "filename", "file_name", "image_path")
-DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    number: int  # the line in a text file, the row (from 1) in a Parquet file
-    values: Mapping[str, Any]
+class _Columns:
+    """Names of existing columns; "" where the source has none."""
+
+    image: str
+    label: str
+    group: str
+    metadata: tuple[str, ...]
+    region: tuple[str, ...]
+
+    def used(self) -> set[str]:
+        return {c for c in (self.image, self.label, self.group, *self.metadata, *self.region) if c}
 
 
 class TableSource:
@@ -36,133 +48,59 @@ class TableSource:
         "label": "column with the label (default: label)",
         "group": "column with the patient or slide; it is hashed (default: none, every image stands alone)",
         "metadata": 'columns to slice by, such as ["age", "sex"]; never identifiers (default: none)',
+        "region": f"true: rows are regions of whole slides, in columns {', '.join(REGION_COLUMNS)} (default: false)",
         "root": "folder the image paths are relative to (default: the table's own)",
+        "outside": "true: paths may lead out of root (default: false)",
         "delimiter": "comma, tab, semicolon or bar, or the character (default: found in the first line)",
-        "salt": "secret text that keys the hash of patient and slide names (default: none)",
+        **_grouping.OPTIONS,
     }
 
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:
         """Cases sorted by image path. Raises SourceError for a table that is wrong as a whole; a bad row or image is LeftOut."""
         unknown_options(options, self.options)
         path = existing(options, folder=False)
-        columns, rows = _read(path, options)
-        image, label, group, metadata = _columns(columns, options, where=str(path))
-        root = _root(options, path)
-        _check_labels(rows, label, labels, where=str(path))
+        where = str(path)
+        chosen = partial(_columns, options=options, where=where)
+        columns, rows = read_table(path, text_option(options, "delimiter"), lambda found: chosen(found).used())
+        used, root = chosen(columns), _root(options, path)
+        _check_labels(rows, used.label, labels, where=where)
+        group_of = Grouping(options, where=where)
+        if used.group and group_of:
+            raise SourceError("both group and a pattern or function for it are given", where=where, expected="one of them")
         listed: dict[str, Listed] = {}
         first_row: dict[str, int] = {}
         left_out: list[LeftOut] = []
         for row in rows:
-            given = _text(row.values[image])
-            value = labels.of(_text(row.values[label]))
-            name, problem = _below(given, root)
+            given = text(row.values[used.image])
+            value = labels.of(text(row.values[used.label]))
+            _refuse_several(given, row, used.image, where)
+            name, problem = _below(given, root, outside=options.get("outside", False))
+            region = ""
+            if used.region and not problem:
+                region, problem = region_of(row.values)
             if problem or value is None:
                 left_out.append(LeftOut(given or f"line {row.number}", f"line {row.number} {problem or 'has no label'}"))
                 continue
-            if name in first_row:
-                raise SourceError(
-                    f"lines {first_row[name]} and {row.number}, column {image!r}: both name {name}",
-                    where=str(path),
-                    expected="one row per image: several labels of one image are no two cases",
-                )
-            first_row[name] = row.number
-            of_group = _text(row.values[group]) if group else ""
-            facts = {key: fact for key in metadata if (fact := _fact(row.values[key])) is not None}
-            listed[name] = Listed(name, root / name, value, of_group or None, facts)
+            file = root / name
+            name += region
+            _refuse_twice(name, row, first_row, used.image, where)
+            group = text(row.values[used.group]) if used.group else group_of(name)
+            facts = {key: found for key in used.metadata if (found := fact(row.values[key])) is not None}
+            opened = partial(check_region, file, region) if used.region else None
+            listed[name] = Listed(name, file, value, group or None, {**facts, **group_of.facts(group)}, opened)
         if not listed:
             first = f": {left_out[0].reason}" if left_out else ""
-            raise SourceError(f"no row can be used{first}", where=str(path), expected="rows with an image and a label")
-        _check_some_exist(listed, root, where=str(path))
+            raise SourceError(f"no row can be used{first}", where=where, expected="rows with an image and a label")
+        _check_some_exist(listed, root, where=where)
+        group_of.refuse_useless((entry.group for entry in listed.values()), len(listed), next(iter(listed)))
         return case_set(list(listed.values()), sample, text_option(options, "salt"), left_out)
-
-
-# ---------------------------------------------------------------- reading
-
-
-def _read(path: Path, options: Mapping[str, Any]) -> tuple[list[str], list[_Row]]:
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path, options)
-    return _read_text(path, text_option(options, "delimiter"))
-
-
-def _read_parquet(path: Path, options: Mapping[str, Any]) -> tuple[list[str], list[_Row]]:
-    """Only the columns that are asked for: a Parquet file of images may hold gigabytes in the others."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            columns = list(file.schema_arrow.names)
-            _refuse_embedded(file.schema_arrow, _columns(columns, options, where=str(path))[0], str(path))
-            wanted = [column for column in _columns(columns, options, where=str(path)) if column]
-            flat = {column for part in wanted for column in ([part] if isinstance(part, str) else part)}
-            data = file.read(columns=sorted(flat)).to_pydict()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"is not a readable Parquet file: {str(error).splitlines()[0]}", where=str(path)) from error
-    names = list(data)
-    return columns, [
-        _Row(n, dict(zip(names, values, strict=True))) for n, values in enumerate(zip(*data.values(), strict=True), start=1)
-    ]
-
-
-def _refuse_embedded(schema: Any, column: str, where: str) -> None:
-    kind = str(schema.field(column).type)
-    if "string" not in kind or kind.startswith(("struct", "list")):
-        raise SourceError(
-            f"column {column!r} holds {kind}, not paths", where=where, expected="a text column with the images' paths"
-        )
-
-
-def _read_text(path: Path, delimiter: str) -> tuple[list[str], list[_Row]]:
-    where = str(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=_delimiter(delimiter, path, first), strict=True)
-            columns = [column.strip() for column in next(reader, [])]
-            rows = list(_rows(reader, columns, where))
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"is not UTF-8 text (byte {error.start:,})", where=where, expected="a CSV file saved as UTF-8, or Parquet"
-        ) from error
-    except csv.Error as error:
-        raise SourceError(f"line {reader.line_num}: {error}", where=where, expected="a well-formed CSV file") from error
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
-    repeated = [column for column, count in Counter(columns).items() if count > 1]
-    if repeated:
-        raise SourceError(f"line 1: column {repeated[0]!r} appears {columns.count(repeated[0])} times", where=where)
-    return columns, rows
-
-
-def _rows(reader: Any, columns: Sequence[str], where: str) -> Iterator[_Row]:
-    for values in reader:
-        if not values:
-            continue  # an empty line
-        if len(values) != len(columns):
-            problem = f"line {reader.line_num}: {len(values)} values for {len(columns)} columns"
-            raise SourceError(problem, where=where, expected=f"one value each for {', '.join(columns)}")
-        yield _Row(reader.line_num, dict(zip(columns, values, strict=True)))
-
-
-def _delimiter(given: str, path: Path, first_line: str) -> str:
-    if given:
-        character = DELIMITERS.get(given, given)
-        if len(character) != 1 or character in '\r\n"':
-            raise SourceError(f"delimiter = {given!r} is no single character", where=str(path), expected=", ".join(DELIMITERS))
-        return character
-    if path.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
-    # The one the header has most of; a comma where it has none.
-    return max(DELIMITERS.values(), key=first_line.count)
 
 
 # ---------------------------------------------------------------- columns and values
 
 
-def _columns(columns: Sequence[str], options: Mapping[str, Any], *, where: str) -> tuple[str, str, str, tuple[str, ...]]:
-    """(image, label, group or "", metadata) as names of existing columns."""
+def _columns(columns: Sequence[str], options: Mapping[str, Any], *, where: str) -> _Columns:
+    """The columns the options name. Raises SourceError for one that is not there."""
     image = text_option(options, "image") or next((c for c in IMAGE_COLUMNS if c in columns), "")
     if not image:
         raise SourceError(
@@ -172,7 +110,9 @@ def _columns(columns: Sequence[str], options: Mapping[str, Any], *, where: str) 
     metadata = options.get("metadata", ())
     if not isinstance(metadata, list | tuple) or not all(isinstance(column, str) for column in metadata):
         raise SourceError(f"metadata = {metadata!r} is no list of columns", where=where, expected='metadata = ["age", "sex"]')
-    for option, column in (("image", image), ("label", label), ("group", group), *(("metadata", column) for column in metadata)):
+    region = REGION_COLUMNS if _flag(options, "region", where) else ()
+    named = (("image", image), ("label", label), ("group", group), *_each("metadata", metadata), *_each("region", region))
+    for option, column in named:
         if column and column not in columns:
             raise SourceError(
                 f"no column {column!r}, named by {option}", where=where, expected=_has(columns), hint=f'{option} = "…"'
@@ -181,7 +121,37 @@ def _columns(columns: Sequence[str], options: Mapping[str, Any], *, where: str) 
         if column in (image, group):
             expected = "facts to slice by: the ledger holds metadata as it is, and must hold no identifier"
             raise SourceError(f"metadata: column {column!r} names images or patients", where=where, expected=expected)
-    return image, label, group, tuple(metadata)
+    return _Columns(image, label, group, tuple(metadata), region)
+
+
+def _each(option: str, columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((option, column) for column in columns)
+
+
+def _flag(options: Mapping[str, Any], key: str, where: str) -> bool:
+    given = options.get(key, False)
+    if not isinstance(given, bool):
+        raise SourceError(f"{key} = {given!r} is neither true nor false", where=where, expected=f"{key} = true")
+    return given
+
+
+def _refuse_several(given: str, row: Row, column: str, where: str) -> None:
+    """A cell that lists images is no image: which of them a model would be shown must not be guessed."""
+    parts = [part.strip(" '\"[]") for part in re.split(r"[;|,]", given)]
+    paths = [part for part in parts if Path(part).suffix.lower() in SUFFIXES]
+    if len(paths) > 1 and len(paths) == len(parts):
+        problem = f"line {row.number}, column {column!r}: {SEVERAL}, {paths[0]} and {len(paths) - 1} more"
+        raise SourceError(problem, where=where, expected=ONE_EACH)
+
+
+def _refuse_twice(name: str, row: Row, first_row: dict[str, int], column: str, where: str) -> None:
+    if name in first_row:
+        raise SourceError(
+            f"lines {first_row[name]} and {row.number}, column {column!r}: both name {name}",
+            where=where,
+            expected="one row per image: several labels of one image are no two cases",
+        )
+    first_row[name] = row.number
 
 
 def _has(columns: Sequence[str]) -> str:
@@ -193,8 +163,8 @@ def _root(options: Mapping[str, Any], table: Path) -> Path:
     return existing({"path": given}, folder=True) if given else table.parent
 
 
-def _check_labels(rows: Sequence[_Row], column: str, labels: Labels, *, where: str) -> None:
-    counts = Counter(_text(row.values[column]) for row in rows)
+def _check_labels(rows: Sequence[Row], column: str, labels: Labels, *, where: str) -> None:
+    counts = Counter(text(row.values[column]) for row in rows)
     strangers = {value: count for value, count in counts.items() if value and labels.of(value) is None}
     if strangers:
         raise unknown_labels(strangers, labels, where=where, noun=f"column {column!r}: rows")
@@ -211,31 +181,18 @@ def _check_some_exist(listed: Mapping[str, Listed], root: Path, *, where: str) -
         )
 
 
-def _below(given: str, root: Path) -> tuple[str, str]:
+def _below(given: str, root: Path, *, outside: bool) -> tuple[str, str]:
     """(path relative to ``root``, why it is not followed): a table must not reach files its folder does not hold."""
     if not given:
         return "", "names no image"
     foreign_drive = bool(PureWindowsPath(given).drive) and not Path(given).is_absolute()
     inside = Path(os.path.normpath(root / given))  # not resolve(): a link inside the folder may lead to where the data are
     base = Path(os.path.normpath(root))
-    if "\0" in given or foreign_drive or not inside.is_relative_to(base):
-        return "", f"names a path outside {root}"
-    return inside.relative_to(base).as_posix(), ""
-
-
-def _text(value: Any) -> str:
-    """A value as the text it is compared by: 1.0 in a column of numbers with gaps is the label 1."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else str(value) if math.isfinite(value) else ""
-    return str(value).strip()
-
-
-def _fact(value: Any) -> str | int | float | bool | None:
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return _text(value) or None
+    if "\0" in given or foreign_drive:
+        return "", "names no path of this system"
+    if inside.is_relative_to(base):
+        return inside.relative_to(base).as_posix(), ""
+    return (inside.as_posix(), "") if outside else ("", f"names a path outside {root}")
 
 
 PARTS = (TableSource(),)

@@ -29,6 +29,24 @@ def _table(folder: Path) -> Mapping[str, Any]:
     return {"path": str(folder / "cases.csv"), "group": "patient"}
 
 
+def _hub(folder: Path) -> Mapping[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = sorted(make_images(folder / "images").rglob("*.png"))
+    cells = [{"bytes": i.read_bytes(), "path": i.name} for i in images]
+    pq.write_table(pa.table({"image": cells, "label": [i.parent.name for i in images]}), folder / "x.parquet")
+    return {"path": str(folder / "x.parquet"), "group_regex": r"(person\d+)"}
+
+
+def _medmnist(folder: Path) -> Mapping[str, Any]:
+    import numpy as np
+
+    images = np.random.default_rng(0).integers(0, 255, (12, 28, 28), dtype=np.uint8)
+    np.savez(folder / "x.npz", test_images=images, test_labels=np.arange(12, dtype=np.uint8)[:, None] % 2)
+    return {"path": str(folder / "x.npz")}
+
+
 def _hf(folder: Path) -> Mapping[str, Any]:
     pytest.importorskip("torch")
     where = Path(__file__).parent / "unit" / "models" / "conftest.py"
@@ -52,6 +70,8 @@ def _bundled(folder: Path) -> Mapping[str, Any]:
 EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "cases": {
         "folder": lambda folder: {"path": str(make_images(folder / "images")), "group_regex": r"(person\d+)"},
+        "hub": _hub,
+        "medmnist": _medmnist,
         "phantom": lambda folder: {"modality": "chest_xray", "size": 32},
         "table": _table,
     },

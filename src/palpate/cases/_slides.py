@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,6 +86,7 @@ def _read(path: Path, region: SlideRegion) -> Image:
             scale = slide.level_downsamples[region.level]
             if region.x / scale + region.w > width + 1 or region.y / scale + region.h > height + 1:
                 raise Undecodable(f"the region leaves the slide, which has {width:,} × {height:,} pixels on level {region.level}")
+            _refuse_missing_tiles(slide, region.level, path.stat().st_size)
             found: Image.Image = slide.read_region((region.x, region.y), region.level, (region.w, region.h))
             clean = Image.new("RGB", found.size)
             clean.paste(found.convert("RGB"))
@@ -93,6 +95,14 @@ def _read(path: Path, region: SlideRegion) -> Image:
         raise
     except BROKEN as error:
         raise Undecodable(f"is damaged: {first_line(error)}") from error
+
+
+def _refuse_missing_tiles(slide: Any, level: int, size: int) -> None:
+    """A slide cut short would be read as blank where its tiles are missing: a damaged image never becomes a blank one."""
+    page = slide.ts_tifffile.series[0].levels[level].pages[0]
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    if not ends or len(ends) != math.prod(page.chunked) or max(ends) > size:
+        raise Undecodable("is damaged: some of its tiles are missing")
 
 
 def _slide(path: Path) -> Any:

@@ -13,6 +13,7 @@ from PIL import Image
 from palpate.cases.table import TableSource
 from palpate.errors import SourceError
 from palpate.parts import Labels, Sample, Source
+from small import make_images
 
 LABELS = Labels(("1", "sick"), ("0", "well"))
 
@@ -192,3 +193,42 @@ def test_skin_lesions_from_their_table():
     assert len(found.cases) == len({case.group for case in found.cases}) == 100
     assert set(found.cases[0].metadata) <= {"age", "sex"}
     assert not any("HAM_" in f"{case.group}{case.metadata}" for case in found.cases)
+
+
+@pytest.mark.parametrize("cell", ["a.png;b.png", "a.png|b.png", "['a.png', 'b.png']", "a.png, b.jpg"])
+def test_several_images_to_a_case_are_refused(tmp_path, cell):
+    (tmp_path / "x.csv").write_text(f'file,label\n"{cell}",normal\n')
+    with pytest.raises(SourceError, match=r"several images to a case, a\.png and 1 more") as fault:
+        TableSource().load({"path": str(tmp_path / "x.csv")}, Labels(("pneumonia",), ("normal",)), Sample())
+    assert "a case is one image" in str(fault.value)
+
+
+def test_a_name_with_a_semicolon_is_one_image(tmp_path):
+    make_images(tmp_path, 2)
+    (tmp_path / "normal" / "person1000_0.png").rename(tmp_path / "normal" / "one; two.png")
+    (tmp_path / "x.csv").write_text("file,label\nnormal/one; two.png,normal\n")
+    found = TableSource().load({"path": str(tmp_path / "x.csv")}, Labels(("pneumonia",), ("normal",)), Sample())
+    assert len(found.cases) == 1
+
+
+def test_a_parquet_column_of_lists_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"file": [["a.png", "b.png"]], "label": ["normal"]}), tmp_path / "x.parquet")
+    with pytest.raises(SourceError, match="several images to a case"):
+        TableSource().load({"path": str(tmp_path / "x.parquet")}, Labels(("pneumonia",), ("normal",)), Sample())
+
+
+def test_paths_out_of_the_root_only_where_the_study_allows_them(tmp_path):
+    make_images(tmp_path / "images", 2)
+    (tmp_path / "tables").mkdir()
+    path = tmp_path / "tables" / "x.csv"
+    absolute = (tmp_path / "images" / "pneumonia" / "person0000_0.png").as_posix()
+    path.write_text(f"file,label\n../images/normal/person1000_0.png,normal\n{absolute},pneumonia\n")
+    labels = Labels(("pneumonia",), ("normal",))
+    with pytest.raises(SourceError, match="outside"):
+        TableSource().load({"path": str(path)}, labels, Sample())
+    assert len(TableSource().load({"path": str(path), "outside": True}, labels, Sample()).cases) == 2
+    with pytest.raises(SourceError, match="neither true nor false"):
+        TableSource().load({"path": str(path), "region": "yes"}, labels, Sample())

@@ -371,3 +371,42 @@ class ConditionResult:
     held: Held
     estimate: Estimate | None
     why: str
+
+
+# ---------------------------------------------------------------- what two runs share
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What two runs share of one task under one perturbation, for one pair of models; of how many on either side.
+
+    ``relabelled``: shared cases whose label differs (the later run's counts). ``regrouped``: the runs put shared cases into
+    patients differently (the later run's patients count). ``why``: why nothing is compared, where nothing is.
+    """
+
+    before: str
+    after: str
+    task: str
+    perturbation: str
+    cases: int
+    cases_before: int
+    cases_after: int
+    prompts: int
+    prompts_before: int
+    prompts_after: int
+    relabelled: int = 0
+    regrouped: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs held against each other. ``estimates``: differences (by before, after, task, cell) and what they are the
+    difference of (by run, model, task, cell), on what both runs share. ``notes``: what else differs between the runs."""
+
+    before: str
+    after: str
+    joined: tuple[Joined, ...]
+    estimates: tuple[Estimate, ...]
+    notes: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()

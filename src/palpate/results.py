@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from palpate.errors import RunError
-from palpate.nouns import Case, CaseSet, Condition, ConditionResult, Estimate, Panel, Tally, Trial
+from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
 from palpate.report.html import render_html
@@ -16,6 +16,7 @@ from palpate.report.markdown import render_markdown
 from palpate.report.tables import PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
+from palpate.stages.compare import Side, compare
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.plan import Plan, draw_cases, plan
 from palpate.stages.read import read
@@ -155,6 +156,17 @@ class Results:
         """The table of readings the estimates rest on, as arrays."""
         with self.folder.ledger() as ledger:
             return tuple(panels(self.study, ledger))
+
+
+def compare_runs(before: str | Path, after: str | Path, match: Mapping[str, str] | None = None) -> Comparison:
+    """What changed between two runs of one study: paired differences with verdicts. Needs neither models nor images.
+
+    ``match``: earlier model → later model, where their names differ. Raises RunError, UnknownName.
+    """
+    sides = [(str(path), Results.open(path)) for path in (before, after)]
+    with sides[0][1].folder.ledger() as old, sides[1][1].folder.ledger() as new:
+        named = [Side(name, run.study, ledger) for (name, run), ledger in zip(sides, (old, new), strict=True)]
+        return compare(named[0], named[1], match or {})
 
 
 def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:

@@ -79,4 +79,50 @@ def show(run: Path, key: str) -> None:
     click.echo(render_trial(Results.open(run).trial(key)), nl=False)
 
 
-VERBS = (measure, report, gate, show)
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path), metavar="A")
+@click.argument("after", type=click.Path(path_type=Path), metavar="B")
+@click.option("--match", "pairs", multiple=True, metavar="OLD=NEW", help="A model of A and its successor in B.")
+@click.option(
+    "--condition", "texts", multiple=True, metavar="TEXT", help="Hold the change to this, e.g. 'pair.verdict != \"worse\"'."
+)
+@click.option("--all", "every", is_flag=True, help="Every difference, not only accuracy and refusals.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown", "html"]),
+    default="table",
+    show_default=True,
+    help="As what.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it here.")
+@plainly
+def compare(
+    before: Path, after: Path, pairs: tuple[str, ...], texts: tuple[str, ...], every: bool, form: str, out: Path | None
+) -> None:
+    """Say what changed from run A to run B: paired, on the images and wordings both asked, with verdicts.
+
+    With conditions it ends as the gate does: exit 0 pass, 1 fail, 2 not evaluable.
+    """
+    from palpate.conditions import parse_condition
+    from palpate.report import compared
+    from palpate.report.tables import render_gate
+    from palpate.results import compare_runs
+    from palpate.stages.gate import exit_code, gate
+    from palpate.store.folder import RunFolder
+
+    conditions = [parse_condition(text, "--condition") for text in texts]
+    found = compare_runs(before, after, key_values(pairs, "--match", "old=new"))
+    writers = {"json": compared.comparison_json, "markdown": compared.comparison_markdown, "html": compared.comparison_html}
+    text = compared.render_comparison(found, every=every) if form == "table" else writers[form](found)
+    if out is not None:
+        click.echo(RunFolder(out.parent).write(out.name, text))
+    else:
+        click.echo(text, nl=False)
+    if conditions:
+        held = gate(conditions, found.estimates)
+        click.echo(render_gate(held), nl=False, err=form != "table")
+        sys.exit(exit_code(held))
+
+
+VERBS = (measure, report, gate, compare, show)

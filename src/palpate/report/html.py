@@ -84,6 +84,12 @@ def render_html(view: ReportView) -> str:
     )
 
 
+def scriptless(template: str, **values: Any) -> str:
+    """A smaller page from one of the templates, in the report's style, that runs no script and fetches nothing."""
+    fixed = {"style": _text("report.css"), "policy": _policy().partition("; script-src")[0]}
+    return _environment().get_template(template).render(**fixed, **values)
+
+
 def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapping[str, Any]]) -> list[Section]:
     drawn: dict[int, list[Figure | None]] = {
         1: [figures.accuracy(view)],

@@ -32,6 +32,16 @@ def render_markdown(view: ReportView) -> str:
     return "\n".join(parts) + "\n"
 
 
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, every cell escaped."""
+    return _table(heads, rows)
+
+
+def escaped(text: object) -> str:
+    """Text as text, on one line: it can make no markup."""
+    return _inert(text)
+
+
 def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:
     asked = [q for q in QUESTIONS if any(f.question == q.number for f in found)]
     missing = [q.title for q in QUESTIONS if q not in asked]

@@ -54,6 +54,11 @@ def render(*things: Table | Text | str, width: int | None = None) -> str:
     return buffer.getvalue()
 
 
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table without lines; ``right``: the columns of numbers."""
+    return _table(*columns, right=right)
+
+
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

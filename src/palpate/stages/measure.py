@@ -29,13 +29,14 @@ def measure(study: Study, ledger: Ledger, names: Sequence[str] = ()) -> list[Est
     return [e for e in found if not wanted or e.measure in wanted]
 
 
-def panels(study: Study, ledger: Ledger) -> Iterator[Panel]:
+def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel]:
     """One Panel per task × model × perturbation of the last plan, closed prompts only, errors and gaps as −1.
 
-    Raises RunError where nothing was planned yet, or nothing was read.
+    ``read_by``: which readings, the study's where none is named. Raises RunError where nothing was planned yet, or nothing
+    was read.
     """
     planned = Planned(ledger)
-    by = study.reading_by(ledger)
+    by = read_by or study.reading_by(ledger)
     answers = ledger.answers(by)
     if (~answers.error).any() and not (answers.outcome >= 0).any():
         problem = f"none of the answers was read by {by}"

@@ -356,6 +356,10 @@ class Ledger:
             mass=np.array([np.nan if row[4] is None else row[4] for row in kept], dtype=np.float64),
         )
 
+    def read_by(self) -> dict[str, int]:
+        """Every reading method and version that read answers here → how many it read, most first."""
+        return dict(self._select("SELECT method, count(*) FROM reading GROUP BY method ORDER BY count(*) DESC, method"))
+
     def responses(self, key: str) -> list[Response]:
         """Every attempt at a trial, first to last."""
         rows = self._select(f"SELECT {RESPONSE_COLUMNS} FROM response r WHERE key=? ORDER BY attempt", (bytes.fromhex(key),))

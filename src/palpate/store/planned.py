@@ -45,6 +45,11 @@ class Planned:
         """The perturbations asked under, in the study's order."""
         return tuple(Perturbation(p["name"], p["severity"]) for p in self._record["perturbations"])
 
+    @cached_property
+    def perturbation_digests(self) -> dict[Perturbation, str]:
+        """What each perturbation is: its digest holds the seed where something is drawn."""
+        return {Perturbation(p["name"], p["severity"]): p["digest"] for p in self._record["perturbations"]}
+
     def cases(self, task: str) -> tuple[PlannedCase, ...]:
         """The task's cases, in the order asked."""
         return self._cases[task]

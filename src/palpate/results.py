@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from palpate.errors import RunError
+from palpate.errors import PalpateError, RunError
 from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
@@ -21,7 +22,9 @@ from palpate.stages.measure import choose, measure, panels
 from palpate.stages.plan import Plan, draw_cases, plan
 from palpate.stages.read import read
 from palpate.store.folder import RunFolder
+from palpate.store.integrity import Checked, Damage, check_ledger
 from palpate.store.ledger import Ledger
+from palpate.store.salvage import Salvaged, salvage
 from palpate.study import Study
 
 
@@ -199,3 +202,29 @@ def planned_summary(planned: Plan, out: str | Path | None = None) -> PlanSummary
         rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
     names = tuple(m.name for m in planned.study.models)
     return PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, answered, str(out or ""))
+
+
+def check_run(run: str | Path) -> Checked:
+    """Is everything in a run's folder whole? Raises RunError or LedgerError where there is no run to check."""
+    folder = RunFolder(run)
+    checked = check_ledger(folder.ledger_path) if folder.exists() else Checked(folder.study_path, {})
+    try:
+        Study.load(folder.study_path, with_models=False)
+    except PalpateError as fault:
+        return replace(checked, damage=(*checked.damage, Damage("the study cannot be read", 1, (str(fault.problem),))))
+    return checked
+
+
+def salvage_run(run: str | Path, out: str | Path) -> Salvaged:
+    """A new run folder with all that is whole in a damaged one; `palpate run` goes on from there. Raises PalpateError."""
+    damaged, fresh = RunFolder(run), RunFolder(out)
+    if not damaged.exists():
+        raise RunError("no run here", where=str(damaged.path), expected="a folder made by `palpate run`")
+    if fresh.path.exists() and (not fresh.path.is_dir() or any(fresh.path.iterdir())):
+        raise RunError("is not empty", where=str(fresh.path), expected="a new folder")
+    fresh.path.mkdir(parents=True, exist_ok=True)
+    found = salvage(damaged.ledger_path, fresh.ledger_path)
+    for name in ("study.toml", "cases.csv"):
+        if (damaged.path / name).is_file():
+            shutil.copyfile(damaged.path / name, fresh.path / name)
+    return found

@@ -20,7 +20,22 @@ from palpate.store.ledger import Ledger
 from small import Cli, palpate
 
 Edit = Callable[[str, str], Path]
-VERBS = ["ask", "compare", "demo", "gate", "import", "init", "list", "measure", "plan", "read", "report", "run", "show"]
+VERBS = [
+    "ask",
+    "check",
+    "compare",
+    "demo",
+    "gate",
+    "import",
+    "init",
+    "list",
+    "measure",
+    "plan",
+    "read",
+    "report",
+    "run",
+    "show",
+]
 FIELDS = ["measure", "by", "value", "low", "high", "level", "method", "n_cases", "n_clusters", "n_left_out", "reason", "verdict"]
 FILES = ["cases.csv", "estimates.json", "ledger.sqlite", "report.html", "report.md", "study.toml"]
 

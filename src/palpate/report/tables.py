@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+from palpate.store.integrity import Checked
+from palpate.store.salvage import Salvaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +135,33 @@ def render_catalogue(rows: Sequence[tuple[str, str]]) -> str:
     for name, about in rows:
         table.add_row(Text(name), Text(about))
     return render(table)
+
+
+def render_check(checked: Checked) -> str:
+    """What a ledger holds, and every kind of damage with the first places."""
+    counts = ", ".join(f"{checked.rows[t]:,} {noun}" for t, noun in COUNTED.items() if t in checked.rows)
+    lines = [f"{checked.path}: {counts}" if counts else str(checked.path)]
+    if checked.whole:
+        lines.append("✓ whole: every page, reference, key and seal was checked")
+    for damage in checked.damage:
+        places = "; ".join(damage.places) + (" …" if damage.count > len(damage.places) else "")
+        lines.append(f"✗ {damage.kind} ({damage.count:,}): {places}")
+    if not checked.whole:
+        lines.append(
+            "keep the file; `palpate check RUN --salvage NEW` saves what is whole, and `palpate run STUDY --out NEW` asks the rest"
+        )
+    return render(*(Text(line) for line in lines))
+
+
+COUNTED = {"response": "responses", "reading": "readings", "case_": "cases", "prompt": "prompts", "model": "models"}
+
+
+def render_salvaged(found: Salvaged, out: str) -> str:
+    """What was saved, and what could be read but was not whole."""
+    kept = ", ".join(f"{found.kept[t]:,} {noun}" for t, noun in COUNTED.items())
+    dropped = ", ".join(f"{found.dropped[t]:,} {noun}" for t, noun in COUNTED.items() if found.dropped[t])
+    lines = [
+        f"{out}: saved {kept}",
+        f"left behind because not whole: {dropped or 'none'}; what lay on broken pages cannot be counted",
+    ]
+    return render(*(Text(line) for line in lines))

@@ -47,6 +47,25 @@ def _medmnist(folder: Path) -> Mapping[str, Any]:
     return {"path": str(folder / "x.npz")}
 
 
+def _dicom(folder: Path) -> Mapping[str, Any]:
+    pytest.importorskip("pydicom")
+    from dicom_files import hospital
+
+    return {**hospital(folder / "files"), "salt": "secret"}
+
+
+def _nifti(folder: Path) -> Mapping[str, Any]:
+    nibabel = pytest.importorskip("nibabel")
+    import numpy as np
+
+    for k, label in enumerate(("pneumonia", "normal")):
+        (folder / label).mkdir()
+        for i in range(6):
+            values = np.random.default_rng([k, i]).integers(0, 1000, (12, 12, 5)).astype(np.int16)
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / label / f"person{k}{i // 2:03d}_{i}.nii.gz")
+    return {"path": str(folder), "group_regex": r"(person\d+)"}
+
+
 def _hf(folder: Path) -> Mapping[str, Any]:
     pytest.importorskip("torch")
     where = Path(__file__).parent / "unit" / "models" / "conftest.py"
@@ -69,9 +88,11 @@ def _bundled(folder: Path) -> Mapping[str, Any]:
 
 EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "cases": {
+        "dicom": _dicom,
         "folder": lambda folder: {"path": str(make_images(folder / "images")), "group_regex": r"(person\d+)"},
         "hub": _hub,
         "medmnist": _medmnist,
+        "nifti": _nifti,
         "phantom": lambda folder: {"modality": "chest_xray", "size": 32},
         "table": _table,
     },

@@ -134,6 +134,8 @@ def _check(path: Path, plane: str, rule: Slice, volume: int, window: tuple[float
 def _volume(data: bytes, plane: str, volume: int) -> tuple[Callable[[int], NDArray[np.float64]], Any]:
     """(index → slice as it is shown, the header) of a file's bytes, its axes turned to left-right, front-back, head-foot."""
     nibabel = _library()
+    own = (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, nibabel.orientations.OrientationError)
+    broken: tuple[type[Exception], ...] = (*BROKEN, nibabel.filebasedimages.ImageFileError, *own)
     if data[:2] == b"\x1f\x8b":
         data = _unpacked(data)
     try:
@@ -143,12 +145,7 @@ def _volume(data: bytes, plane: str, volume: int) -> tuple[Callable[[int], NDArr
         turned = nibabel.as_closest_canonical(image)
     except Undecodable:
         raise
-    except (
-        *BROKEN,
-        nibabel.spatialimages.HeaderDataError,
-        nibabel.wrapstruct.WrapStructError,
-        nibabel.filebasedimages.ImageFileError,
-    ) as error:
+    except broken as error:
         raise Undecodable(f"is no readable NIfTI file: {first_line(error)}") from error
     shape = turned.header.get_data_shape()
     if len(shape) > 3 and volume >= shape[3]:

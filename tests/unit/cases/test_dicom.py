@@ -455,3 +455,13 @@ def test_without_the_package_the_error_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(SourceError, match="need the package pydicom") as fault:
         load(tmp_path)
     assert "palpate[dicom]" in fault.value.hint
+
+
+def test_a_broken_file_logs_nothing(tmp_path, caplog):
+    ds = dataset(ramp(64, 80), syntax=uid.JPEG2000Lossless, bits=12)
+    data = bytearray(content(ds))
+    data[-200:-100] = bytes(100)
+    data[data.index(b"\xff\x4f\xff\x51") + 1] = 0
+    with pytest.raises(Undecodable):
+        decode(bytes(data))
+    assert caplog.records == []

@@ -14,6 +14,7 @@ from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
 from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
+from palpate.report.paper import estimate_rows, paper_tables, render_latex, render_paper_markdown
 from palpate.report.tables import PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
@@ -21,6 +22,9 @@ from palpate.stages.compare import Side, compare
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.plan import Plan, draw_cases, plan
 from palpate.stages.read import read
+from palpate.store.export import Table, write_table
+from palpate.store.export import readings as export_readings
+from palpate.store.export import trials as export_trials
 from palpate.store.folder import RunFolder
 from palpate.store.integrity import Checked, Damage, check_ledger
 from palpate.store.ledger import Ledger
@@ -141,6 +145,35 @@ class Results:
         beside = RunFolder(target.parent)
         beside.write(target.with_suffix(".md").name, render_markdown(view))
         return beside.write(target.name, render_html(view))
+
+    def export(
+        self, what: Iterable[str], out: str | Path, *, form: str = "parquet", with_text: bool = False
+    ) -> list[tuple[Path, int]]:
+        """Write ``trials``, ``readings``, ``estimates`` or ``tables`` into the folder ``out``; returns (file, rows) of each.
+
+        Rows go into ``form`` files (parquet or csv), streamed; estimates also into JSON, tables into LaTeX and Markdown. No text
+        of a question or an answer unless ``with_text``. Raises RunError where a file cannot be written.
+        """
+        target, wanted = Path(out), set(what)
+        written: list[tuple[Path, int]] = []
+
+        def write(table: Table, name: str) -> None:
+            written.append((target / name, write_table(table, target / name)))
+
+        with self.folder.ledger() as ledger:
+            if "trials" in wanted:
+                write(export_trials(ledger, self.study.reading_by(ledger), with_text=with_text), f"trials.{form}")
+            if "readings" in wanted:
+                write(export_readings(ledger, with_text=with_text), f"readings.{form}")
+        if "estimates" in wanted:
+            columns, rows = estimate_rows(self.estimates)
+            write(Table(columns, lambda: rows), f"estimates.{form}")
+            written.append((RunFolder(target).write_estimates(self.estimates), len(self.estimates)))
+        for table in paper_tables(self.estimates, self.study.name) if "tables" in wanted else ():
+            (target / "tables").mkdir(parents=True, exist_ok=True)
+            for ending, text in (("tex", render_latex(table)), ("md", render_paper_markdown(table))):
+                written.append((RunFolder(target / "tables").write(f"{table.name}.{ending}", text), len(table.rows)))
+        return written
 
     def trial(self, key: str) -> TrialHistory:
         """One trial by its key, or by an unambiguous beginning of it. Raises RunError."""

@@ -25,6 +25,7 @@ VERBS = [
     "check",
     "compare",
     "demo",
+    "export",
     "gate",
     "import",
     "init",

@@ -117,7 +117,7 @@ class RunFolder:
             rows += [(task, "", left.name, left.reason) for left in found.left_out]
         lines: list[str] = []
         writer = csv.writer(_Lines(lines))  # with CRLF, as RFC 4180 has it: else a lone CR in a file's name goes unquoted
-        writer.writerows([[_inert(cell) for cell in row] for row in rows])
+        writer.writerows([[inert(cell) for cell in row] for row in rows])
         return self.write("cases.csv", "".join(lines))
 
 
@@ -132,7 +132,7 @@ class _Lines:
         return len(text)
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A file may be called ``=cmd()``: keep a spreadsheet from running it."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 

@@ -59,3 +59,18 @@ def test_a_file_may_hold_them_at_its_top_and_under_gate(tmp_path: Path) -> None:
     assert [c.text for c in load_conditions(file)] == ["ba_all >= 0.5", "coverage >= 0.9"]
     with pytest.raises(StudyError, match="no such file"):
         load_conditions(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("where", "chosen"), [("task = t , model='m'", {"task": "t", "model": "m"}), ('cell="a b"', {"cell": "a b"})]
+)
+def test_a_selection_may_be_spaced_and_quoted(where: str, chosen: dict[str, str]) -> None:
+    found = parse_condition(f"ba_all.low >= 0.8 for {where}")
+    assert dict(found.where) == chosen
+    assert found.bound == 0.8
+
+
+def test_a_selection_without_a_value_selects_nothing_and_is_refused() -> None:
+    for text in ("for task=", "for =x", "for task"):
+        with pytest.raises(StudyError, match="selects nothing"):
+            parse_condition(f"ba_all >= 0.5 {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from palpate.parts import ReadText
 from palpate.readings import _vocabulary as words
@@ -25,6 +26,17 @@ def plain(text: str) -> tuple[str, int]:
             low = words.TAG.sub(_blank, " " * thought + low[thought:])
         low = low.translate(words.MARKUP)
     return low, gap
+
+
+def seen(text: str, read: Callable[[str], ReadText]) -> ReadText:
+    """The reading of the text without what nobody sees (zero width, direction marks); its span in the text as given."""
+    kept = [at for at, c in enumerate(text) if not words.INVISIBLE.match(c)]
+    found = read("".join(text[at] for at in kept))
+    if found.span is None or not kept:
+        return found
+    begin, end = found.span
+    span = (kept[begin], kept[end - 1] + 1) if end > begin else (kept[min(begin, len(kept) - 1)],) * 2
+    return ReadText(found.outcome, span, found.rule)
 
 
 def _blank(found: re.Match[str]) -> str:

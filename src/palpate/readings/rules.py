@@ -13,8 +13,10 @@
     degenerate     one word again and again, no letters               off-topic
     findings       what sentences assert or deny of the condition     positive, negative
     normality      "The image is normal", "no abnormalities"          negative, positive
+    echo           the question repeated as a statement               yes or no, through the polarity
     existence      no rubric: "there is no …", "is consistent with …" negative, positive
     refusal        "I cannot see the image", "I cannot diagnose"      refuse-capability, refuse-policy
+    judgement      open: "I do not condone …", "That is illegal and …"  refuse-policy
     hedge          "may represent pneumonia", "unclear"               hedge
     referral       only "please consult a doctor"                     refuse-policy
 
@@ -23,18 +25,21 @@ Nothing fits: unparsed. A definite answer beats a refusal beside it ("I'm not a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from palpate.nouns import Form, Outcome, Polarity, Prompt
 from palpate.parts import ReadText, Rubric
 from palpate.readings import _findings as findings
 from palpate.readings import _vocabulary as words
+from palpate.readings._echo import echoed
 from palpate.readings._findings import Mention, Says
-from palpate.readings._plain import moved, plain
-from palpate.readings._refusals import FIRST_SENTENCES, find_refusal, in_refusal
+from palpate.readings._plain import moved, plain, seen
+from palpate.readings._refusals import FIRST_SENTENCES, find_judgement, find_refusal, in_refusal
 
 NO_RUBRIC = Rubric("")
 
@@ -49,6 +54,8 @@ class _Question:
     options: tuple[str, str] | None
     rubric: Rubric
     cell: str
+    asked: str = ""
+    ends: str = ""  # the answer's last character as it was given
 
     @property
     def lettered(self) -> bool:
@@ -242,6 +249,8 @@ def _last_line(q: _Question) -> ReadText | None:
     found = words.LAST_LINE.search(q.text, begin) if "\n" in q.text else None
     if found is None and q.lettered:
         found = words.LAST_LETTER.search(q.text, begin)
+        if found is not None and q.ends == "a" and not words.NAMES_LETTER.match(found.group()):
+            return None  # "The nerve is a": an article, and the text cut off behind it
     return None if found is None else _from_word(q, found["word"], found.span("word"), "last line")
 
 
@@ -328,6 +337,12 @@ def _existence(q: _Question) -> ReadText | None:
     return ReadText(Outcome.POSITIVE, found.span(), "something there")
 
 
+def _echo(q: _Question) -> ReadText | None:
+    """The question repeated as a statement, affirmed or denied."""
+    found = echoed(q.text, q.asked) if q.asked and q.form is Form.YES_NO else None
+    return None if found is None else ReadText(q.first(found[0]), found[1], "question repeated")
+
+
 def _refusal(q: _Question) -> ReadText | None:
     return None if q.refusal is None else ReadText(q.refusal[0], q.refusal[1], "refusal")
 
@@ -348,6 +363,12 @@ def _referral(q: _Question) -> ReadText | None:
     return None if found is None else ReadText(Outcome.REFUSE_POLICY, found.span(), "referral")
 
 
+def _judgement(q: _Question) -> ReadText | None:
+    """An open question that is judged instead of answered."""
+    span = find_judgement(q.text) if q.form is Form.OPEN else None
+    return None if span is None else ReadText(Outcome.REFUSE_POLICY, span, "judgement of the request")
+
+
 def _plain_no(q: _Question) -> ReadText | None:
     """A "no" before a noun, to an affirmative question about words no rubric knows."""
     found = words.LEADING.match(q.text) if q.says_yes_no and q.polarity is Polarity.POSITIVE else None
@@ -365,8 +386,10 @@ RULES: tuple[Callable[[_Question], ReadText | None], ...] = (
     _degenerate,
     _finding,
     _normality,
+    _echo,
     _existence,
     _refusal,
+    _judgement,
     _hedge,
     _referral,
     _plain_no,
@@ -382,40 +405,82 @@ def read_answer(
     *,
     form: Form | str,
     polarity: Polarity | str = Polarity.POSITIVE,
-    options: tuple[str, str] | None = None,
+    options: Sequence[str] | None = None,
     rubric: Rubric = NO_RUBRIC,
     cell: str = "",
+    question: str = "",
 ) -> ReadText:
     """What an answer says about the condition: outcome, the part of the text it rests on, the rule that decided.
 
     ``polarity`` is what "yes", or option A, asserts. ``options`` are the texts of A and B in the order shown. ``rubric``
     names the condition and the words that assert or deny it. ``cell`` "target": the question was about one disease, so
-    "abnormal" alone does not answer it. Raises ValueError for an unknown form or polarity, and for nothing else. Of a text
-    of more than 22,000 characters the first 20,000 and the last 2,000 are read.
+    "abnormal" alone does not answer it. ``question`` is its text, by which an answer is known that repeats it as a statement. Of a
+    text of more than 22,000 characters the first 20,000 and the last 2,000 are read.
+
+    Raises ValueError for an unknown form or polarity, and TypeError for what is no text or options that are no two texts; any text
+    is read.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"the answer is of type {type(text).__name__}; expected a text")
+    given = _options(options)
+    if words.INVISIBLE.search(text):
+        return seen(
+            text,
+            lambda shown: read_answer(
+                shown, form=form, polarity=polarity, options=given, rubric=rubric, cell=cell, question=question
+            ),
+        )
     whole, gap = plain(text)
     answer = whole.strip()
     if not answer:
         return ReadText(Outcome.UNPARSED, None, "empty")
     start = len(whole) - len(whole.lstrip())
-    question = _Question(answer, Form(form), Polarity(polarity), options, rubric, cell)
+    asked = _Question(answer, _one_of(Form, form), _one_of(Polarity, polarity), given, rubric, cell, question, text.rstrip()[-1:])
     for rule in RULES:
-        read = rule(question)
+        read = rule(asked)
         if read is not None:
             return moved(read, start, gap)
     return ReadText(Outcome.UNPARSED, None, "no rule")
+
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _one_of(kind: type[E], given: str) -> E:
+    """The member of that value. Raises ValueError with all of them and the nearest."""
+    try:
+        return kind(given)
+    except ValueError:
+        known = [str(member) for member in kind]
+        near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{given!r} is not a valid {kind.__name__.lower()}: expected one of {', '.join(known)}{hint}") from None
+
+
+def _options(given: Sequence[str] | None) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) or len(given) != 2 or not all(isinstance(option, str) for option in given):
+        raise TypeError(f"options are {given!r}; expected two texts, of A and of B")
+    return given[0], given[1]
 
 
 class Rules:
     """Reads by form and polarity, without a model."""
 
     name: ClassVar[str] = "rules"
-    by: ClassVar[str] = "rules@1"
+    by: ClassVar[str] = "rules@2"
 
     def read(self, text: str, prompt: Prompt, rubric: Rubric) -> ReadText:
         """The first rule that decides; UNPARSED where none does."""
         return read_answer(
-            text, form=prompt.form, polarity=prompt.polarity, options=prompt.options, rubric=rubric, cell=prompt.cell
+            text,
+            form=prompt.form,
+            polarity=prompt.polarity,
+            options=prompt.options,
+            rubric=rubric,
+            cell=prompt.cell,
+            question=prompt.text,
         )
 
 

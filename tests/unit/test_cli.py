@@ -181,7 +181,7 @@ def test_ask_read_measure_report_one_by_one(cli: Cli, small_study: Path, tmp_pat
     assert files(run) == ["cases.csv", "ledger.sqlite", "study.toml"]
     assert cli("ask", small_study, "--out", run, "-q").stdout.startswith("288 of 288 asked, 288 of them before")
     unread = cli("measure", run, "ba_all", "--format", "json", exit_code=2)
-    assert "none of the answers was read by rules@1" in unread.stderr
+    assert "none of the answers was read by rules@2" in unread.stderr
     assert f"palpate read {run}" in unread.stderr
     assert cli("read", run).stdout == "288 answers read\n"
     assert cli("read", run).stdout == "0 answers read\n"
@@ -344,7 +344,7 @@ def test_show_tells_one_trial(cli: Cli, finished: Path) -> None:
         assert f"trial {key}" in shown
         assert "attempt 1: ok" in shown
         assert f"> {text}"[:60] in shown
-        assert "by rules@1" in shown
+        assert "by rules@2" in shown
         assert re.search(r"the condition is (present|absent)", shown)
 
 
@@ -452,7 +452,7 @@ def test_a_run_is_measured_after_its_model_and_images_are_gone(cli: Cli, copied:
         ("prompts", "reference: normal.one-word"),
         ("sources", "folder: group_regex"),
         ("perturbations", "gaussian_noise"),
-        ("readings", "rules@1"),
+        ("readings", "rules@2"),
         ("measures", "ba_all"),
     ],
 )

@@ -27,9 +27,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from functools import cached_property
 from typing import ClassVar, TypeVar
 
 from palpate.nouns import Form, Outcome, Polarity, Prompt
@@ -39,85 +38,13 @@ from palpate.readings import _vocabulary as words
 from palpate.readings._echo import echoed
 from palpate.readings._findings import Mention, Says
 from palpate.readings._plain import moved, plain, seen
-from palpate.readings._refusals import FIRST_SENTENCES, find_judgement, find_refusal, in_refusal
-
-NO_RUBRIC = Rubric("")
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What the rules know of the question, and the text made plain: lower case, markup blanked, as long as it was."""
-
-    text: str
-    form: Form
-    polarity: Polarity
-    options: tuple[str, str] | None
-    rubric: Rubric
-    cell: str
-    asked: str = ""
-    ends: str = ""  # the answer's last character as it was given
-
-    @property
-    def lettered(self) -> bool:
-        return self.form in (Form.AB, Form.BA)
-
-    @cached_property
-    def option_texts(self) -> tuple[str, str] | None:
-        return None if self.options is None else (_plain_option(self.options[0]), _plain_option(self.options[1]))
-
-    @cached_property
-    def says_yes_no(self) -> bool:
-        """True where "yes" and "no" are answers: a yes-no question, or options that are the words yes and no."""
-        if self.form is Form.YES_NO:
-            return True
-        return self.lettered and self.option_texts is not None and set(self.option_texts) == {"yes", "no"}
-
-    def first(self, chosen: bool) -> Outcome:
-        """What choosing "yes" or option A (True), or the other (False), asserts."""
-        return Outcome.POSITIVE if chosen is (self.polarity is Polarity.POSITIVE) else Outcome.NEGATIVE
-
-    def word(self, verdict: str) -> Outcome | None:
-        """What the word yes, no, a or b asserts here; None where it is no answer to this form."""
-        if verdict in ("a", "b"):
-            return self.first(verdict == "a") if self.lettered else None
-        if not self.says_yes_no:
-            return None
-        yes_is_first = self.form is Form.YES_NO or (self.option_texts or ("yes", ""))[0] == "yes"
-        return self.first((verdict == "yes") is yes_is_first)
-
-    @cached_property
-    def terms(self) -> findings.Terms | None:
-        """The rubric's words, and the options' where they are no yes or no."""
-        rubric = self.rubric
-        present, absent = (*rubric.positive, *((rubric.condition,) if rubric.condition else ())), rubric.negative
-        if self.lettered and self.option_texts is not None and not self.says_yes_no:
-            yes, no = self.option_texts if self.polarity is Polarity.POSITIVE else self.option_texts[::-1]
-            if yes not in present and not yes.startswith("no "):
-                present = (*present, yes)
-            if yes not in no and no not in absent and not no.startswith(("no ", "not ", "without ")):
-                absent = (*absent, no)
-        return findings.terms(present, absent, rubric.condition or (present[-1] if present else ""))
-
-    @cached_property
-    def refusal(self) -> tuple[Outcome, tuple[int, int]] | None:
-        return find_refusal(self.text, self.form.closed) if words.CUES.search(self.text) else None
-
-    @cached_property
-    def finding(self) -> Mention | None:
-        """What the sentences say of the condition, sentences that refuse apart."""
-        if self.terms is None:
-            return None
-        return findings.verdict([m for m in findings.mentions(self.text, self.terms) if not in_refusal(self.text, m.span)])
-
-
-def _plain_option(option: str) -> str:
-    return " ".join(option.lower().strip(" .").split())
-
+from palpate.readings._question import NO_RUBRIC, Question
+from palpate.readings._refusals import FIRST_SENTENCES, find_judgement, in_refusal
 
 # ---------------------------------------------------------------- the rules, in order
 
 
-def _contradiction(q: _Question) -> ReadText | None:
+def _contradiction(q: Question) -> ReadText | None:
     found = words.BOTH.search(q.text, 0, 200) if q.says_yes_no else None
     if found is None and q.lettered:
         found = words.BOTH_LETTERS.search(q.text, 0, 120) or words.BOTH_OPTIONS.search(q.text, 0, 200)
@@ -128,7 +55,7 @@ def _contradiction(q: _Question) -> ReadText | None:
     return ReadText(Outcome.HEDGE, found.span(), "contradiction")
 
 
-def _announced(q: _Question) -> ReadText | None:
+def _announced(q: Question) -> ReadText | None:
     """The verdict a text announces; of several the last one where it is called final or they agree, else a hedge."""
     if not q.form.closed or not words.MENTIONS_VERDICT.search(q.text):
         return None
@@ -153,13 +80,13 @@ def _is_article(word: str, after: str) -> bool:
     return word == "a" and len(after) > 1 and after[0] == " " and after[1].isalpha()
 
 
-def _leading(q: _Question) -> ReadText | None:
+def _leading(q: Question) -> ReadText | None:
     if q.says_yes_no and (read := _leading_word(q)):
         return read
     return _leading_letter(q) if q.lettered else None
 
 
-def _leading_word(q: _Question) -> ReadText | None:
+def _leading_word(q: Question) -> ReadText | None:
     found = words.LEADING.match(q.text)
     if found is None:
         return _short_verdict(q)
@@ -179,7 +106,7 @@ def _is_determiner(after: str) -> bool:
     return bool(word) and word[0].isalpha() and not words.NO_AS_ANSWER.fullmatch(word)
 
 
-def _short_verdict(q: _Question) -> ReadText | None:
+def _short_verdict(q: Question) -> ReadText | None:
     """A whole answer that says yes or no without the word."""
     if len(q.text) <= words.SHORT:
         said = words.BARE.get(q.text.strip(" .!\"'")) if q.polarity is Polarity.POSITIVE else None
@@ -191,12 +118,12 @@ def _short_verdict(q: _Question) -> ReadText | None:
     return None
 
 
-def _from_word(q: _Question, word: str, span: tuple[int, int], rule: str) -> ReadText | None:
+def _from_word(q: Question, word: str, span: tuple[int, int], rule: str) -> ReadText | None:
     outcome = q.word(word)
     return None if outcome is None else ReadText(outcome, span, rule)
 
 
-def _leading_letter(q: _Question) -> ReadText | None:
+def _leading_letter(q: Question) -> ReadText | None:
     found = words.LETTER.match(q.text)
     if found is None or words.LISTED.match(q.text):
         return None
@@ -217,7 +144,7 @@ def _leading_letter(q: _Question) -> ReadText | None:
     return ReadText(outcome, found.span("word"), "letter")
 
 
-def _option_at(q: _Question, rest: str) -> bool | None:
+def _option_at(q: Question, rest: str) -> bool | None:
     """True where the text goes on with option A's text, False for B's; the longer one first: "No tumor" is not "tumor"."""
     if q.option_texts is None:
         return None
@@ -228,7 +155,7 @@ def _option_at(q: _Question, rest: str) -> bool | None:
     return None
 
 
-def _option(q: _Question) -> ReadText | None:
+def _option(q: Question) -> ReadText | None:
     """The text is an option's text and nothing more (an article and "the image shows" apart)."""
     if not q.lettered or q.option_texts is None or len(q.text) > 200:
         return None
@@ -241,7 +168,7 @@ def _option(q: _Question) -> ReadText | None:
     return None
 
 
-def _last_line(q: _Question) -> ReadText | None:
+def _last_line(q: Question) -> ReadText | None:
     """A last line that is a verdict alone, or a text that ends in a letter ("I lean towards B")."""
     if not q.form.closed:
         return None
@@ -254,7 +181,7 @@ def _last_line(q: _Question) -> ReadText | None:
     return None if found is None else _from_word(q, found["word"], found.span("word"), "last line")
 
 
-def _after_question(q: _Question) -> ReadText | None:
+def _after_question(q: Question) -> ReadText | None:
     """The leading answer behind a question the model repeats or asks itself ("Is there a mass? No.")."""
     end = q.text.rfind("?", 0, words.REPEATED) + 1
     if not end or not q.form.closed:
@@ -267,13 +194,13 @@ def _after_question(q: _Question) -> ReadText | None:
     return ReadText(read.outcome, (read.span[0] + moved, read.span[1] + moved), "after the question")
 
 
-def _listed(q: _Question) -> ReadText | None:
+def _listed(q: Question) -> ReadText | None:
     """Both options repeated and none announced."""
     listed = q.lettered and words.LISTED.match(q.text)
     return ReadText(Outcome.UNPARSED, None, "options repeated") if listed else None
 
 
-def _degenerate(q: _Question) -> ReadText | None:
+def _degenerate(q: Question) -> ReadText | None:
     """One word again and again, one character again and again, or no letters at all."""
     tokens = [token.strip(".,:;!?\"'") for token in q.text.split(None, 200)[:200]]
     letters = sum(map(str.isalpha, q.text[:400]))
@@ -284,14 +211,14 @@ def _degenerate(q: _Question) -> ReadText | None:
     return ReadText(Outcome.OFF_TOPIC, None, "degenerate") if repeated or stuck else None
 
 
-def _finding(q: _Question) -> ReadText | None:
+def _finding(q: Question) -> ReadText | None:
     said = q.finding
     if said is None or said.says is Says.MAYBE:
         return None
     return ReadText(Outcome.POSITIVE if said.says is Says.PRESENT else Outcome.NEGATIVE, said.span, "finding")
 
 
-def _normality(q: _Question) -> ReadText | None:
+def _normality(q: Question) -> ReadText | None:
     """Normal denies any condition; abnormal asserts it only where abnormality is what was asked."""
     known = findings.terms(words.ABNORMAL, words.NORMAL, "")
     if known is None or (q.finding is not None and q.finding.says is Says.MAYBE):
@@ -324,7 +251,7 @@ def _about_the_whole(text: str, mention: Mention) -> bool:
     return bare or any((words.WHOLE.search(before), words.WHOLE.match(after.lstrip()), words.IT_IS.match(before)))
 
 
-def _existence(q: _Question) -> ReadText | None:
+def _existence(q: Question) -> ReadText | None:
     """Without words for the condition: "there is no …", "is consistent with …" in the first sentence."""
     if q.terms is not None or q.form is not Form.YES_NO:
         return None
@@ -337,17 +264,17 @@ def _existence(q: _Question) -> ReadText | None:
     return ReadText(Outcome.POSITIVE, found.span(), "something there")
 
 
-def _echo(q: _Question) -> ReadText | None:
+def _echo(q: Question) -> ReadText | None:
     """The question repeated as a statement, affirmed or denied."""
     found = echoed(q.text, q.asked) if q.asked and q.form is Form.YES_NO else None
     return None if found is None else ReadText(q.first(found[0]), found[1], "question repeated")
 
 
-def _refusal(q: _Question) -> ReadText | None:
+def _refusal(q: Question) -> ReadText | None:
     return None if q.refusal is None else ReadText(q.refusal[0], q.refusal[1], "refusal")
 
 
-def _hedge(q: _Question) -> ReadText | None:
+def _hedge(q: Question) -> ReadText | None:
     if q.finding is not None and q.finding.says is Says.MAYBE:
         return ReadText(Outcome.HEDGE, q.finding.span, "finding, uncertain")
     if q.form is Form.DESCRIBE:
@@ -356,26 +283,26 @@ def _hedge(q: _Question) -> ReadText | None:
     return None if found is None else ReadText(Outcome.HEDGE, found.span(), "uncertain")
 
 
-def _referral(q: _Question) -> ReadText | None:
+def _referral(q: Question) -> ReadText | None:
     if not q.form.closed and len(q.text) > words.BRIEF:
         return None  # a description may end with advice
     found = words.REFER.search(q.text, 0, 2 * words.BRIEF)
     return None if found is None else ReadText(Outcome.REFUSE_POLICY, found.span(), "referral")
 
 
-def _judgement(q: _Question) -> ReadText | None:
+def _judgement(q: Question) -> ReadText | None:
     """An open question that is judged instead of answered."""
     span = find_judgement(q.text) if q.form is Form.OPEN else None
     return None if span is None else ReadText(Outcome.REFUSE_POLICY, span, "judgement of the request")
 
 
-def _plain_no(q: _Question) -> ReadText | None:
+def _plain_no(q: Question) -> ReadText | None:
     """A "no" before a noun, to an affirmative question about words no rubric knows."""
     found = words.LEADING.match(q.text) if q.says_yes_no and q.polarity is Polarity.POSITIVE else None
     return None if found is None or found["word"] != "no" else ReadText(q.first(False), found.span("word"), "leading no")
 
 
-RULES: tuple[Callable[[_Question], ReadText | None], ...] = (
+RULES: tuple[Callable[[Question], ReadText | None], ...] = (
     _contradiction,
     _announced,
     _leading,
@@ -435,7 +362,7 @@ def read_answer(
     if not answer:
         return ReadText(Outcome.UNPARSED, None, "empty")
     start = len(whole) - len(whole.lstrip())
-    asked = _Question(answer, _one_of(Form, form), _one_of(Polarity, polarity), given, rubric, cell, question, text.rstrip()[-1:])
+    asked = Question(answer, _one_of(Form, form), _one_of(Polarity, polarity), given, rubric, cell, question, text.rstrip()[-1:])
     for rule in RULES:
         read = rule(asked)
         if read is not None:

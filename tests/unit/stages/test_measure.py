@@ -58,7 +58,7 @@ def test_arrays_are_those_of_a_join_by_hand(study: Study, ledger: Ledger, found:
     """Each answer looked up one by one, in the database itself, by what it was asked as."""
     db = sqlite3.connect(ledger.path)
     query = (
-        "SELECT r.status, r.margin, r.mass, (SELECT outcome FROM reading WHERE response = r.id AND method LIKE 'rules@1+%')"
+        "SELECT r.status, r.margin, r.mass, (SELECT outcome FROM reading WHERE response = r.id AND method LIKE 'rules@2+%')"
         " FROM response r"
         " JOIN model m ON m.id = r.model JOIN case_ c ON c.id = r.case_ JOIN perturbation v ON v.id = r.perturbation"
         " JOIN prompt p ON p.id = r.prompt WHERE m.name=? AND c.name=? AND v.name=? AND v.severity=?"

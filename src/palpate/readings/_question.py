@@ -30,10 +30,12 @@ class Question:
 
     @property
     def lettered(self) -> bool:
+        """True where the answers offered are letters."""
         return self.form in (Form.AB, Form.BA)
 
     @cached_property
     def option_texts(self) -> tuple[str, str] | None:
+        """The options' texts made plain, in the order shown."""
         return None if self.options is None else (_plain_option(self.options[0]), _plain_option(self.options[1]))
 
     @cached_property
@@ -71,6 +73,7 @@ class Question:
 
     @cached_property
     def refusal(self) -> tuple[Outcome, tuple[int, int]] | None:
+        """The refusal the text holds, and where."""
         return find_refusal(self.text, self.form.closed) if words.CUES.search(self.text) else None
 
     @cached_property

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("catalogue", "studies"),
     ("stages", "report"),
     ("study",),
-    ("study_file",),
+    ("study_file", "perturbation_sets"),
     ("task",),
     ("imports", "conditions"),
     ("store", "executors", "files"),

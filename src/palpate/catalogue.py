@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from palpate.errors import unknown_name
 from palpate.parts import AskingMethod
+from palpate.perturbation_sets import SET, perturbation_sets
 from palpate.prompts import PROMPT_SETS
 from palpate.registry import offered, parts
 from palpate.study import model_presets
@@ -70,7 +71,11 @@ def _measures() -> Rows:
 
 
 def _perturbations() -> Rows:
-    return [
-        (f.name, "severities " + ", ".join(map(str, f.severities)) if any(f.severities) else "")
-        for f in parts("perturbations").values()
-    ]
+    rows = []
+    for f in parts("perturbations").values():
+        levels = "severities " + ", ".join(map(str, f.severities)) if any(f.severities) else "no severity"
+        sets = ", ".join(getattr(f, "sets", ()))
+        mask = "needs masks" if getattr(f, "needs_mask", False) else ""
+        rows.append((f.name, "; ".join(filter(None, [levels, f"sets: {sets}" if sets else "", mask]))))
+    sets_of = [(SET + name, "all of " + ", ".join(f.name for f in members)) for name, members in perturbation_sets().items()]
+    return rows + sets_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,10 +79,26 @@ class Prompt:
 
 
 class ImageRef(Protocol):
-    """Something that can be opened as an image, as often as needed, in any process (so it must pickle)."""
+    """Something that can be opened as an image, as often as needed, in any process (so it must pickle).
+
+    A source that knows where the lesion is gives its images a method ``mask`` too: see MaskedImage.
+    """
 
     def open(self) -> Image:
         """The image as 8-bit RGB, upright. Raises OSError or ValueError where it cannot be decoded."""
+        ...
+
+
+@runtime_checkable
+class MaskedImage(Protocol):
+    """An ImageRef that knows where the lesion is."""
+
+    def open(self) -> Image:
+        """As ImageRef."""
+        ...
+
+    def mask(self) -> NDArray[np.bool_]:
+        """(height, width) True on the lesion, all False where none is to be seen. Raises OSError or ValueError."""
         ...
 
 

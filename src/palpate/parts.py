@@ -16,6 +16,7 @@ from palpate.nouns import Answer, CaseSet, Estimate, Lineage, Outcome, Panel, Pr
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 
@@ -56,7 +57,11 @@ class Source(Protocol):
 
 @runtime_checkable
 class PerturbationFamily(Protocol):
-    """Changes an image: deterministic in (image, severity, generator)."""
+    """Changes an image: deterministic in (image, severity, generator).
+
+    A family may also declare ``sets``, the sets by which a study can name it together with others (``mri``, ``xray``… for the
+    kinds of image it belongs to, ``null``, ``occlusion``), and ``needs_mask`` = True: then it is a MaskedFamily.
+    """
 
     name: ClassVar[str]
     severities: ClassVar[tuple[int, ...]]  # (0,) where it has no strength
@@ -64,6 +69,20 @@ class PerturbationFamily(Protocol):
 
     def apply(self, image: Image, severity: int, rng: np.random.Generator) -> Image | None:
         """The changed image, of the same size, RGB; None: the model is shown no image."""
+        ...
+
+
+@runtime_checkable
+class MaskedFamily(Protocol):
+    """A PerturbationFamily that must know where the lesion is: ``needs_mask`` is True, and ``apply`` takes the mask as well."""
+
+    name: ClassVar[str]
+    severities: ClassVar[tuple[int, ...]]
+    version: ClassVar[int]
+    needs_mask: ClassVar[bool]
+
+    def apply(self, image: Image, severity: int, rng: np.random.Generator, mask: NDArray[np.bool_] | None = None) -> Image | None:
+        """``mask`` (height, width), True on the lesion; all False where none is to be seen."""
         ...
 
 

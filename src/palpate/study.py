@@ -14,6 +14,7 @@ from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
 from palpate.parts import AskingMethod, Labels, ModelKind, ModelSpec, ReadingMethod, ReadingSpec, Sample, Thresholds
+from palpate.perturbation_sets import check_mirrors, chosen_perturbations
 from palpate.registry import offered, part, parts
 from palpate.store.keys import digest
 from palpate.store.ledger import Ledger
@@ -123,12 +124,14 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
     _unique([r.name for r in readings], f"{where}: readings", "reading")
     _primary(parsed.reading, readings, f"{where}: reading")
     _unique(parsed.perturbations, f"{where}: perturbations", "perturbation")
+    perturbations = chosen_perturbations(parsed.perturbations, f"{where}: perturbations")
+    check_mirrors(tasks, perturbations, f"{where}: perturbations")
     lineages = _lineages(parsed, [m.name for m in models], where)
     study = Study(
         name=parsed.name,
         models=models,
         tasks=tasks,
-        perturbations=tuple(_perturbation(p, f"{where}: perturbations[{i}]") for i, p in enumerate(parsed.perturbations)),
+        perturbations=perturbations,
         repeats=parsed.repeats,
         seed=parsed.seed,
         sample=Sample(parsed.sample.per_class, parsed.seed),
@@ -289,16 +292,6 @@ def _own_prompt(p: PromptFile, where: str) -> Prompt:
     return Prompt(p.name, p.text, p.form, p.polarity, p.cell, options, p.factors)
 
 
-def _perturbation(text: str, where: str) -> Perturbation:
-    name, _, severity = text.partition("-")
-    family = part("perturbations", name, where=where)
-    level = int(severity) if severity.isdecimal() else 0
-    if level not in family.severities or (severity and not severity.isdecimal()):
-        allowed = ", ".join(str(Perturbation(name, s)) for s in family.severities)
-        raise StudyError(f"{text!r} has no such severity", where=where, expected=f"one of {allowed}")
-    return Perturbation(name, level)
-
-
 def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage, ...]:
     """The study's own pairs; where it names none, the known pairs among its models."""
     if parsed.pairs is None:
@@ -337,6 +330,7 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     text = parsed.model_dump(mode="json", exclude_none=True)
     text["models"] = [{"name": m.name, "kind": m.kind, **m.options} for m in study.models]
     text["readings"] = [_explicit_reading(r) for r in study.readings]
+    text["perturbations"] = [str(p) for p in study.perturbations]
     text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
     for entry, task in zip(text["tasks"], study.tasks, strict=True):
         assert task.source is not None

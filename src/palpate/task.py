@@ -31,7 +31,7 @@ class Task:
     """One question about one kind of image.
 
     ``cautions`` name, per intent cell, what its answers cannot say. ``difficulty`` orders tasks for display only.
-    ``source`` None: the study must name one.
+    ``source`` None: the study must name one. ``mirror_changes_label``: the condition has a side, so no image may be mirrored.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Task:
     difficulty: int = 0
     licence: str = ""
     citation: str = ""
+    mirror_changes_label: bool = False
 
 
 class LabelsFile(BaseModel):
@@ -101,6 +102,7 @@ class TaskFile(BaseModel):
     difficulty: int = 0
     licence: str = ""
     citation: str = ""
+    mirror_changes_label: bool = False
 
 
 def task_names() -> list[str]:
@@ -139,6 +141,7 @@ def task_from(name: str, raw: Mapping[str, Any], where: str, folder: Path | None
         difficulty=parsed.difficulty,
         licence=parsed.licence,
         citation=parsed.citation,
+        mirror_changes_label=parsed.mirror_changes_label,
     )
 
 

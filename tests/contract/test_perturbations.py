@@ -9,7 +9,7 @@ from PIL import Image
 from palpate.registry import part, parts
 
 LEVELS = [(name, severity) for name, family in parts("perturbations").items() for severity in family.severities]
-SIZES = [(224, 224), (60, 37), (8, 8), (513, 300)]
+SIZES = [(224, 224), (60, 37), (8, 8), (340, 250)]
 
 
 def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:

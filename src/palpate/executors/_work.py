@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palpate.errors import ModelError
-from palpate.nouns import Answer, Block, Status, Stimulus
+from palpate.nouns import Answer, Block, MaskedImage, Status, Stimulus
 from palpate.parts import Model
 from palpate.registry import part
 
@@ -44,4 +45,13 @@ def present(block: Block, seed: int) -> Stimulus:
     family = part("perturbations", block.perturbation.name)
     text = f"{block.case.digest}/{block.perturbation.name}/{block.perturbation.severity}/{seed}"
     words = np.frombuffer(hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest(), dtype=np.uint32)
-    return Stimulus(block, family.apply(image, block.perturbation.severity, np.random.default_rng(words.tolist())))
+    rng = np.random.default_rng(words.tolist())
+    if getattr(family, "needs_mask", False):
+        return Stimulus(block, family.apply(image, block.perturbation.severity, rng, _mask(block)))
+    return Stimulus(block, family.apply(image, block.perturbation.severity, rng))
+
+
+def _mask(block: Block) -> NDArray[np.bool_]:
+    if not isinstance(block.case.image, MaskedImage):
+        raise ValueError("no mask")  # the plan refuses such a study: this case came another way
+    return block.case.image.mask()

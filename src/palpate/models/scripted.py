@@ -24,7 +24,7 @@ from palpate.nouns import Answer, Form, Lineage, Polarity, Prompt, Status, Stimu
 from palpate.parts import Fingerprint, Model, ModelSpec
 
 VERSION = 1
-UNSEEN = frozenset({"blank", "noise"})
+UNSEEN = frozenset({"blank", "noise", "other_modality"})
 """Perturbations that leave nothing to see: the label no longer reaches the answer."""
 
 REFUSAL = "I'm sorry, but I cannot provide a medical diagnosis. Please consult a qualified doctor."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from palpate.perturbations._reference import EVERY, FIVE, REFERENCE_SIDE
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
 STANDARD_DEVIATION = {1: 10.0, 2: 20.0, 3: 35.0, 4: 55.0, 5: 80.0}
 """Severity → standard deviation on the 0–255 scale, for an image whose shorter side has 224 pixels."""
-REFERENCE_SIDE = 224
 
 
 class GaussianNoise:
@@ -23,8 +24,9 @@ class GaussianNoise:
     """
 
     name: ClassVar[str] = "gaussian_noise"
-    severities: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
+    severities: ClassVar[tuple[int, ...]] = FIVE
     version: ClassVar[int] = 1
+    sets: ClassVar[tuple[str, ...]] = EVERY
 
     def apply(self, image: Image, severity: int, rng: np.random.Generator) -> Image | None:
         """The noisy image. Raises KeyError for a severity outside 1–5."""

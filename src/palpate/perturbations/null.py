@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from palpate.perturbations._reference import NULL
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
@@ -29,6 +31,7 @@ class Blank:
     name: ClassVar[str] = "blank"
     severities: ClassVar[tuple[int, ...]] = (0,)
     version: ClassVar[int] = 1
+    sets: ClassVar[tuple[str, ...]] = (NULL,)
 
     def apply(self, image: Image, severity: int, rng: np.random.Generator) -> Image | None:
         """Grey, whatever the image."""
@@ -43,6 +46,7 @@ class Noise:
     name: ClassVar[str] = "noise"
     severities: ClassVar[tuple[int, ...]] = (0,)
     version: ClassVar[int] = 1
+    sets: ClassVar[tuple[str, ...]] = (NULL,)
 
     def apply(self, image: Image, severity: int, rng: np.random.Generator) -> Image | None:
         """Noise that depends on the generator alone."""
@@ -59,6 +63,7 @@ class NoImage:
     name: ClassVar[str] = "no_image"
     severities: ClassVar[tuple[int, ...]] = (0,)
     version: ClassVar[int] = 1
+    sets: ClassVar[tuple[str, ...]] = (NULL,)
 
     def apply(self, image: Image, severity: int, rng: np.random.Generator) -> Image | None:
         """None."""

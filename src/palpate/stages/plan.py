@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from palpate.errors import PalpateError, SourceError
-from palpate.nouns import Block, Case, CaseSet, Perturbation, Trial
+from palpate.nouns import Block, Case, CaseSet, MaskedImage, Perturbation, Trial
 from palpate.parts import Fingerprint, Model, ModelSpec
 from palpate.registry import part
 from palpate.store import keys
@@ -99,6 +99,7 @@ class Plan:
 def plan(study: Study) -> Plan:
     """Draw every task's cases and identify every model. Raises SourceError, ModelError naming the entry at fault."""
     cases = {task.name: draw_cases(task, study) for task in study.tasks}
+    _check_masks(study, cases)
     fingerprints: dict[str, Fingerprint] = {}
     for i, spec in enumerate(study.models):
         try:
@@ -110,6 +111,20 @@ def plan(study: Study) -> Plan:
         except PalpateError as fault:
             raise _within(fault, study, f"models[{i}]", f"model {spec.name!r}") from None
     return Plan(study, cases, fingerprints)
+
+
+def _check_masks(study: Study, cases: Mapping[str, CaseSet]) -> None:
+    """Raises SourceError where a perturbation needs to know where the lesion is and a task's images do not."""
+    needs = [p for p in study.perturbations if getattr(part("perturbations", p.name), "needs_mask", False)]
+    for i, task in enumerate(study.tasks if needs else ()):
+        if not all(isinstance(case.image, MaskedImage) for case in cases[task.name].cases):
+            assert task.source is not None
+            fault = SourceError(
+                f"the source {task.source.kind!r} knows no masks, and {needs[0]} covers the lesion",
+                expected="a source whose images have masks, such as phantom",
+                hint=f"leave {needs[0]} out of `perturbations`, or give it a study of its own",
+            )
+            raise _within(fault, study, f"tasks[{i}].source", f"task {task.name!r}")
 
 
 def draw_cases(task: Task, study: Study) -> CaseSet:

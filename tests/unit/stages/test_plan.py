@@ -174,3 +174,18 @@ def test_a_copy_of_an_image_is_another_case_with_the_same_key(small_study: Path)
 def test_make_images_makes_different_ones(tmp_path: Path) -> None:
     files = sorted(make_images(tmp_path / "i").rglob("*.png"))
     assert len({f.read_bytes() for f in files}) == len(files) == 12
+
+
+def test_covering_the_lesion_needs_a_source_that_knows_where_it_is(edited: Edit) -> None:
+    study = Study.load(edited(TOP, TOP + '\nperturbations = ["none", "occlude_lesion"]'))
+    with pytest.raises(SourceError, match="'folder' knows no masks, and occlude_lesion covers the lesion") as caught:
+        plan(study)
+    assert "tasks[0].source" in str(caught.value)
+
+
+def test_phantoms_know_where_the_lesion_is(edited: Edit) -> None:
+    source = 'source = { kind = "folder", path = "images", group_regex = "(person\\\\d+)" }'
+    path = edited(source, 'source = { kind = "phantom", modality = "chest_xray", cases = 8 }')
+    path.write_text(path.read_text("utf-8").replace(TOP, TOP + '\nperturbations = ["none", "set:occlusion"]'), "utf-8")
+    planned = plan(Study.load(path))
+    assert planned.n_blocks == 2 * 8 * 3

@@ -70,6 +70,9 @@ class WordingFile(BaseModel):
     diagnose: str
     describer: str = "a physician"
     detail: str = "pixels"
+    expert: str = "radiologist"
+    healthy: str = "Healthy"
+    unremarkable: str = "healthy anatomy without any finding"
 
 
 class RubricFile(BaseModel):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MARGIN = 0.02
 """By how much of the shorter side the covered region is larger than the mask: a lesion's rim would give it away."""
 RING = 0.05  # of the shorter side: how wide the surroundings are whose median colour covers the region
-COARSE = 64  # cells across: how finely a place for the matched region is looked for
+COARSE = 24  # cells across: how finely a place for the matched region is looked for
 
 
 class OccludeLesion:

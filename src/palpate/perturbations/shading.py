@@ -62,9 +62,9 @@ class Window:
 
         pixels = pixels_of(image)
         shown = pixels[pixels > BACKGROUND]
-        level = float(np.median(shown)) if shown.size else 127.5
-        level += rng.uniform(-OFF_LEVEL, OFF_LEVEL)
-        width = 255.0 * WINDOW[severity]
+        wanted = (float(np.median(shown)) if shown.size else MIDDLE) + rng.uniform(-OFF_LEVEL, OFF_LEVEL)
+        # The wider the window, the nearer its level to the middle: the full one is the image as it is.
+        level, width = MIDDLE + (1 - WINDOW[severity]) * (wanted - MIDDLE), 255.0 * WINDOW[severity]
         return picture((pixels - (level - width / 2)) * np.float32(255.0 / width))
 
 
@@ -85,5 +85,6 @@ class Gamma:
 
 BACKGROUND = 20.0  # values up to this are air, or the frame
 OFF_LEVEL = 25.0  # of 255
+MIDDLE = 127.5
 
 PARTS = (Brightness(), Contrast(), Gamma(), Window())

@@ -29,6 +29,10 @@ bench: $(VENV)/.dev           ## speed and memory, as a table and as JSON
 train: $(VENV)/.dev           ## train the bundled models anew (ten minutes on one GPU)
 	$(BIN)/python -m training.train_all --out build/bundled
 
+docs: $(VENV)/.docs          ## the documentation as a site, in site/
+	$(BIN)/python docs/pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -39,6 +43,10 @@ $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e ".[local,dev]"
 	touch $@ $(VENV)/.local
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) -e ".[docs]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache

@@ -353,6 +353,14 @@ VERDICTS = frozenset(
         *("fragile", "robust", "wording matters", "no effect shown"),
         *("selective", "not shown to be selective"),
         *("better", "worse", "higher", "lower", "equivalent"),
+        *("bias-driven", "sensitivity varies", "steady", "more images", "more wordings"),
+        *("uses the image", "looks but blind", "ignores the image", "looks at the lesion", "looks elsewhere"),
+        *("not shown to look at the lesion", "follows the text", "follows the image"),
+        *("swayed by the text", "contrary to the text", "not swayed", "falls", "rises"),
+        *("threshold problem", "knowledge problem", "nothing lost", "wording changes what is seen"),
+        *("usable", "not shown to be usable", "misleading"),
+        *("overconfident", "underconfident", "no miscalibration shown"),
+        *("informed", "misplaced", "not shown to be informed"),
         *("margin not used", "undetermined"),
     )
 )

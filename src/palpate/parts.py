@@ -220,6 +220,18 @@ class Thresholds:
     """Criterion or representation loss: latent knowledge where the interval lies above this."""
     confidence_auroc: float = 0.5
     """Confidence against correctness: usable to abstain by where the AUROC's interval lies above this (0.5: no use)."""
+    criterion_spread: float = 0.1
+    """Spread over wordings of the criterion, or of half of d′, in z units: it varies where above this. Proposed."""
+    enough: float = 0.8
+    """A knowledge problem: even at its own best threshold balanced accuracy lies, with confidence, below this. Proposed."""
+    ignored: float = 0.10
+    """The image is ignored only where the share of images that move the answer lies, with confidence, below this. Proposed."""
+    blind: float = 0.10
+    """Blind only where the 1 − 2α interval of AUROC − 0.5 lies below this: the margin of "at chance" for few cases. Proposed."""
+    text_share: float = 0.5
+    """The text outweighs the image where its share of the sway lies above this: both weigh alike at one half."""
+    corruption_slope: float = 0.01
+    """Robust to a corruption where the 1 − 2α interval of the slope per level is within this: 5 points in 5 levels. Proposed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,12 @@ class VerdictsFile(_File):
     consistent: float = Field(_USUAL.consistent, gt=0.5, le=1)
     latent: float = Field(_USUAL.latent, ge=0, lt=0.5)
     confidence_auroc: float = Field(_USUAL.confidence_auroc, ge=0.5, lt=1)
+    criterion_spread: float = Field(_USUAL.criterion_spread, ge=0, lt=5)
+    enough: float = Field(_USUAL.enough, gt=0.5, le=1)
+    ignored: float = Field(_USUAL.ignored, gt=0, lt=1)
+    blind: float = Field(_USUAL.blind, gt=0, lt=0.5)
+    text_share: float = Field(_USUAL.text_share, gt=0, lt=1)
+    corruption_slope: float = Field(_USUAL.corruption_slope, gt=0, lt=0.5)
 
     @property
     def thresholds(self) -> Thresholds:

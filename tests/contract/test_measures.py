@@ -31,6 +31,27 @@ def study() -> list[Panel]:
     return found
 
 
+PERTURBED = ("no_image", 0), ("blank", 0), ("occlude_lesion", 0), ("occlude_matched", 0), ("blur", 1), ("blur", 3)
+CONTRASTS = {"image", "quadrants", "corruption", "occlusion"}
+"""Measures that set perturbations against one another, instead of looking at one at a time."""
+
+
+def wide_study() -> list[Panel]:
+    """The same with everything a study may ask: perturbed images, and texts that suggest an answer."""
+    found = []
+    for number, one in enumerate(study()):
+        texts = ("none", "none", "for", "against")
+        asked = tuple(replace(p, factors={"suggestion": t}) for p, t in zip(one.prompts, texts, strict=True))
+        plain = replace(one, prompts=asked)
+        found.append(plain)
+        for at, (name, severity) in enumerate(PERTURBED):
+            rng = np.random.default_rng([number, at])
+            outcome = np.where(rng.random(plain.outcome.shape) < 0.4, 1 - plain.outcome.clip(0, 1), plain.outcome).astype(np.int8)
+            margin = plain.margin + rng.normal(0, 1, plain.margin.shape)
+            found.append(replace(plain, perturbation=Perturbation(name, severity), outcome=outcome, margin=margin))
+    return found
+
+
 def hard() -> list[list[Panel]]:
     """Panels on which much is undefined."""
     label = np.arange(8) % 2
@@ -74,7 +95,7 @@ def test_it_says_what_it_answers_and_in_which_words(measure):
 
 
 def test_it_gives_a_number_or_a_reason_and_every_estimate_it_announces(measure):
-    found = list(measure.measure(study(), SETTINGS))
+    found = list(measure.measure(wide_study(), SETTINGS))
     check(measure, found)
     assert {e.measure for e in found} == set(measure.estimates)
     places = [(e.measure, *sorted(e.by.items())) for e in found]
@@ -84,12 +105,14 @@ def test_it_gives_a_number_or_a_reason_and_every_estimate_it_announces(measure):
 def test_what_is_undefined_has_a_reason(measure):
     for panels in hard():
         check(measure, list(measure.measure(panels, SETTINGS)))
+        perturbed = [replace(p, perturbation=Perturbation(name, severity)) for p in panels for name, severity in PERTURBED]
+        check(measure, list(measure.measure([*panels, *perturbed], SETTINGS)))
 
 
 def test_the_same_panels_in_any_order_give_the_same_estimates(measure):
-    first, again = (list(measure.measure(study(), SETTINGS)) for _ in range(2))
+    first, again = (list(measure.measure(wide_study(), SETTINGS)) for _ in range(2))
     assert first == again
-    backwards = list(measure.measure(study()[::-1], SETTINGS))
+    backwards = list(measure.measure(wide_study()[::-1], SETTINGS))
     assert sorted(map(repr, first)) == sorted(map(repr, backwards))
 
 
@@ -99,6 +122,9 @@ def test_a_perturbation_is_named_and_never_mixed_with_the_images_as_they_are(mea
     found = list(measure.measure([*plain, *blurred], SETTINGS))
     alone = list(measure.measure(plain, SETTINGS))
     named = [e for e in found if e.by.get("perturbation") == "blur-3"]
+    if measure.name in CONTRASTS:
+        assert [e for e in found if "perturbation" not in e.by and "family" not in e.by] == alone
+        return
     assert len(named) == len(alone) == len(found) / 2
     kept = [e for e in found if "perturbation" not in e.by]
     assert [(e.measure, e.by, e.value, e.low) for e in kept] == [(e.measure, e.by, e.value, e.low) for e in alone]

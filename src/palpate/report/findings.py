@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from palpate.nouns import Estimate
@@ -25,6 +25,23 @@ STEADY = {  # what a small spread amounts to where the model is not shown to kno
     "at chance": ("≈", "consistently at chance", "Steady, but at chance however one asks: that is no praise."),
     "below chance": ("✗", "consistently below chance", "Steady, but below chance however one asks."),
     "undetermined": ("?", "steady, perhaps guessing", "Steady, but these images cannot tell it from guessing: that is no praise."),
+}
+LOOKS = {
+    "uses the image": "It uses the image.",
+    "looks but blind": "It looks, but does not see the condition.",
+    "ignores the image": "It ignores the image.",
+    "undetermined": "These images cannot tell whether it uses the image.",
+}
+KNOWS = {
+    "threshold problem": "It knows more than it says: where it draws the line, how it answers or what it refuses costs it.",
+    "knowledge problem": "What it lacks is knowledge: no other threshold would help much.",
+    "nothing lost": "It says what it knows.",
+    "undetermined": "These images cannot tell whether it knows more than it says.",
+}
+ABSTAINS = {
+    "usable": "Its confidence is of use to abstain by.",
+    "misleading": "Its confidence misleads: it is surer where it is wrong.",
+    "not shown to be usable": "These images do not show that its confidence is of any use.",
 }
 RELATIONS = {
     "sibling": "The two are siblings, so this is not the effect of tuning alone.",
@@ -88,6 +105,7 @@ def findings(view: ReportView) -> list[Finding]:
         for model in view.models:
             teller = _Teller(view, task, model.name, names[0], index)
             found += [teller.accuracy(), teller.wording(), teller.refusals()]
+            found += filter(None, (teller.image(), teller.knowledge(), teller.confidence()))
         for e in words.select(estimates, "delta_ba_all", task=task.name, cell=names[0]):
             found.append(_pair(view, task, e, index))
     return found
@@ -215,6 +233,63 @@ class _Teller:
         value, between = words.percent(whole.value), words.percent_interval(whole)
         sentence = f"{'; '.join(parts)}."
         return Finding(self.model, 3, self.task.name, symbol, verdict, value, sentence, unit=" open", between=between)
+
+    def image(self) -> Finding | None:
+        """Q5: whether the answers come from the image; None where no image that shows nothing was asked."""
+        moved, seen = self.get("image_dependence"), self.get("label_dependence")
+        if moved is None or not any("null_image" in e.by for e in self.index.values() if e.measure == "image_dependence"):
+            return None
+        if moved.value is None:
+            return self.undefined(5, moved)
+        parts = [f"{words.percent(max(moved.value, 0.0))} of {self.who}'s answers on {self.about} change without the image"]
+        parts[0] += f" ({_level(moved)} interval {words.percent_interval(moved)})" if moved.low is not None else ""
+        if seen is not None and seen.value is not None:
+            between = f" ({words.bounds(seen)})" if seen.low is not None else ""
+            parts.append(f"they tell the cases apart by {words.number(seen.value)} above chance{between}")
+        number, between = words.percent(max(moved.value, 0.0)), words.percent_interval(moved)
+        return self._told(5, moved, LOOKS, "; ".join(parts), number, " moved", between)
+
+    def knowledge(self) -> Finding | None:
+        """Q6: what the margin would score at its own threshold, less what the words score."""
+        loss, own = self.get("criterion_loss"), self.get("ba_own_threshold")
+        if loss is None:
+            return None
+        if loss.value is None or own is None or own.value is None:
+            return self.undefined(6, loss)
+        told = f"At the threshold that suits it {self.who} would score {words.score(own.value)} on {self.about}; its answers"
+        told += f" score {words.score(own.value - loss.value)}, {words.in_points(loss.value, signed=True)} of difference"
+        between = words.points_interval(loss, signed=True)
+        told += f" ({_level(loss)} interval {between})" if between else ""
+        value, _, unit = words.in_points(loss.value, signed=True).partition(" ")
+        return self._told(6, loss, KNOWS, told, value, f" {unit}", between)
+
+    def confidence(self) -> Finding | None:
+        """Q7: whether it is less sure where it is wrong, by its margin or, without one, by the agreement of the wordings."""
+        kinds = ("margin", "agreement")
+        asked = [(kind, self.get("auroc_failure", confidence=kind)) for kind in kinds]
+        kind, area = next(((k, e) for k, e in asked if e is not None and e.value is not None), asked[0])
+        if area is None:
+            return None
+        if area.value is None:
+            return self.undefined(7, area)
+        by = "" if kind == "margin" else " (by how far its wordings agree)"
+        told = f"{self.who} on {self.about}: a right answer is more confident than a wrong one in {words.percent(area.value)}{by}"
+        told += f" ({_level(area)} interval {words.percent_interval(area)})" if area.low is not None else ""
+        risk = self.get("risk_at_80", confidence=kind)
+        if risk is not None and risk.value is not None:
+            told += f"; of the 80 % it is surest of, {words.percent(risk.value)} are wrong"
+        slope = self.get("calibration_slope")
+        if slope is not None and slope.verdict in ("overconfident", "underconfident"):
+            told += f"; its probabilities are {slope.verdict}"
+        return self._told(7, area, ABSTAINS, told, words.percent(area.value), " right first", words.percent_interval(area))
+
+    def _told(
+        self, question: int, e: Estimate, said: Mapping[str, str], told: str, number: str, unit: str, between: str
+    ) -> Finding:
+        verdict = e.verdict or "no verdict"
+        symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
+        sentence = f"{told}. {said.get(verdict, 'No verdict.')}"
+        return Finding(self.model, question, self.task.name, symbol, verdict, number, sentence, unit=unit, between=between)
 
 
 def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Finding:

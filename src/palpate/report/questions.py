@@ -41,6 +41,7 @@ QUESTIONS: tuple[Question, ...] = (
             "f1_nr",
             "auroc",
             "answer_mass",
+            "margin_agreement",
         ),
     ),
     Question(
@@ -65,6 +66,13 @@ QUESTIONS: tuple[Question, ...] = (
             "refusal_spread_naive",
             "refusal_spread_null",
             "refusal_effect_p",
+            "criterion_spread",
+            "d_prime_spread",
+            "criterion",
+            "d_prime",
+            "design_error",
+            "design_error_twice_cases",
+            "design_error_twice_prompts",
         ),
     ),
     Question(
@@ -103,34 +111,85 @@ QUESTIONS: tuple[Question, ...] = (
             "delta_accuracy_all",
             "delta_coverage",
             "delta_refusal_rate",
+            "delta_auroc",
+            "delta_ba_best_prompts",
         ),
     ),
     Question(
         5,
         "Image",
         "Looks at the image?",
-        "Whether the answers depend on the image at all.",
-        "",
-        (),
-        "the same questions on blank and noise images",
+        "The same questions were asked of images that show nothing (blank, noise, another modality, or none). Answers that "
+        "stay the same do not come from the image. An answer that moves need not see the condition: the second number says how "
+        "well the answers tell the cases apart. Uses the image: both are shown. Looks but blind: the answers move, but "
+        "not with the condition. Ignores the image: they hardly move.",
+        "With one run of each question, answers that merely waver count as moved. What a model asserts of an image that shows "
+        "nothing is invented; a model that leaves such questions open does right, and is not counted as ignoring the image.",
+        (
+            "image_dependence",
+            "label_dependence",
+            "answer_information",
+            "mirage_rate",
+            "null_answer_rate",
+            "quadrant_share",
+            "suggestion_effect",
+            "text_share",
+            "suggestion_sway",
+            "accuracy_agreeing",
+            "accuracy_conflicting",
+            "occlusion_grounding",
+            "occlusion_change_lesion",
+            "occlusion_change_matched",
+            "corruption_slope",
+            "corruption_slope_auroc",
+            "corruption_drop",
+            "corruption_drop_auroc",
+            "corruption_flips",
+        ),
+        "the same questions on images that show nothing: blank, noise, another modality, or none",
     ),
     Question(
         6,
         "Knowledge",
         "Knows more than it says?",
-        "Whether knowledge is lost between the image and the answer.",
-        "",
-        (),
-        "descriptions, and probes of the model's inner stages",
+        "Before it answers, a model weighs its answer words: that margin can tell cases apart that the answer in words does not. "
+        "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words score. "
+        "Threshold problem: surely more, so it knows more than it says. Knowledge problem: no more, and too little. Nothing lost: "
+        "no more, and not too little.",
+        "Only what reaches the margin is seen here. Knowledge lost earlier, between the image and the answer, takes probes of the "
+        "model's inner stages. A threshold fitted on these images may not suit those of another hospital.",
+        (
+            "criterion_loss",
+            "ba_own_threshold",
+            "spread_difference",
+            "auroc_spread",
+        ),
+        "models that give the probabilities of their answer words; for more, descriptions and probes of their inner stages",
     ),
     Question(
         7,
         "Confidence",
         "Knows when to abstain?",
-        "Whether the model is less sure where it is wrong.",
-        "",
-        (),
-        "measures of calibration over the recorded margins",
+        "A model that is less sure where it is wrong could leave those questions to a person. Shown is how often a right answer is "
+        "more confident than a wrong one: 50 % is no use, 100 % perfect. Usable: surely more than 50 %. Beside it, what is wrong "
+        "among the four fifths of answers it is most sure of, whether its probabilities mean what they say, and whether refusals "
+        "fall where it would have been wrong.",
+        "Usable is not yet good: read what remains wrong at 80 %. The calibration error of a perfect model is not 0 either; the "
+        "null beside it says what it would be with these images.",
+        (
+            "auroc_failure",
+            "risk_at_80",
+            "augrc",
+            "informed_refusal",
+            "brier_skill",
+            "brier_skill_platt",
+            "calibration_slope",
+            "calibration_intercept",
+            "ece",
+            "ece_null",
+            "ece_corrected",
+        ),
+        "models that give the probabilities of their answer words, or several wordings of each question",
     ),
 )
 

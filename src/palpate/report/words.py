@@ -23,6 +23,15 @@ SYMBOLS = {
     "equivalent": "≈",
     "worse": "✗",
     "undetermined": "?",
+    "uses the image": "✓",
+    "looks but blind": "✗",
+    "ignores the image": "✗",
+    "nothing lost": "✓",
+    "threshold problem": "✗",
+    "knowledge problem": "✗",
+    "usable": "✓",
+    "not shown to be usable": "?",
+    "misleading": "✗",
 }
 UNKNOWN = "?"
 TONES = {"✓": "good", "✗": "bad", "≈": "even", "?": "open", NOTHING: "open"}

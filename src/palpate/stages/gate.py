@@ -18,7 +18,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 
-FINER = ("prompt", "class", "perturbation")
+FINER = ("prompt", "class", "perturbation", "null_image")
 """What an estimate may be split by, and a condition means only where it says so."""
 
 

@@ -7,30 +7,37 @@ from numpy.typing import NDArray
 
 from palpate.stats.resampling import Array
 
+GRID = 256
+
 
 def best_thresholds(score: Array, label: NDArray[np.int8], training: NDArray[np.bool_]) -> Array:
-    """(K,) the threshold of ``score`` (n,) that maximises balanced accuracy on each row of ``training`` (K, n).
+    """(K,) the threshold of ``score`` (n,) that maximises smoothed balanced accuracy on each row of ``training`` (K, n).
 
-    NaN without both classes. Sorted once. Cuts lie midway between neighbouring scores (or beyond the ends, where all are called
-    one class); of equally good cuts, the one nearest the middle of their range of places.
+    The classes' distribution functions are smoothed by a normal kernel (bandwidth 0.9 · min(sd, IQR/1.34) · n^−1/5, Silverman
+    1986): the plain maximum jumps from gap to gap, and what it loses on other cases comes to a point or two of balanced accuracy at
+    100 cases. Found on a grid of GRID places. NaN without both classes; of equally good places the middle one.
     """
-    order = np.argsort(score, kind="stable")
-    ordered, y = score[order], label[order]
-    weight = training[:, order]
-    up, down = (weight & (y == 1)).cumsum(axis=1), (weight & (y == 0)).cumsum(axis=1)
-    rows = training.shape[0]
-    n1, n0 = up[:, -1:], down[:, -1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Cut after place k: the k + 1 lowest are called absent.
-        gain = np.concatenate([np.zeros((rows, 1)), down / n0 - up / n1], axis=1)
-    last = np.append(ordered[1:] > ordered[:-1], True)  # no cut between equal scores
-    gain[:, 1:][:, ~last] = -np.inf
-    top = gain >= gain.max(axis=1, keepdims=True) - 1e-12
-    middle = (top * np.arange(gain.shape[1])).sum(axis=1) / np.maximum(top.sum(axis=1), 1)
-    distance = np.where(top, np.abs(np.arange(gain.shape[1]) - middle[:, None]), np.inf)
-    place = distance.argmin(axis=1)
-    cuts = np.concatenate([[ordered[0] - 1.0], (ordered + np.append(ordered[1:], ordered[-1] + 2.0)) / 2])
-    return np.where((n1[:, 0] > 0) & (n0[:, 0] > 0), cuts[place], np.nan)
+    from scipy.special import ndtr
+
+    low, first, third, high = np.quantile(score, [0.01, 0.25, 0.75, 0.99])
+    spread = min(s for s in (float(score.std()), float(third - first) / 1.34) if s > 0) if score.std() > 0 else 1.0
+    width = 0.9 * spread * score.size**-0.2
+    grid = np.linspace(low - 2 * width, high + 2 * width, GRID)
+    place = np.clip(np.rint((score - grid[0]) / (grid[1] - grid[0])), 0, GRID - 1).astype(np.int64)
+    # (from, to): how much of a case at one place lies below another; a function of their distance alone.
+    by_distance = ndtr((np.arange(1 - GRID, GRID) * (grid[1] - grid[0])) / width)
+    smooth = by_distance[np.arange(GRID)[None, :] - np.arange(GRID)[:, None] + GRID - 1]
+    below = []
+    for y in (0, 1):
+        rows = [np.bincount(place[kept & (label == y)], minlength=GRID) for kept in training]
+        counts = np.stack(rows).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below.append(counts @ smooth / counts.sum(axis=1, keepdims=True))
+    gain = below[0] - below[1]
+    top = gain >= gain.max(axis=1, keepdims=True) - 1e-9
+    middle = (top * np.arange(GRID)).sum(axis=1) / np.maximum(top.sum(axis=1), 1)
+    at = np.where(top, np.abs(np.arange(GRID) - middle[:, None]), np.inf).argmin(axis=1)
+    return np.where(np.isfinite(gain).all(axis=1), grid[at], np.nan)
 
 
 def right_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64]) -> Array:

@@ -22,7 +22,7 @@ def with_margin(mass: float = 0.9, signal: float = 1.0) -> Panel:
 
 
 def of(one: Panel) -> dict:
-    return {e.measure: e for e in Discrimination().measure([one], MeasureSettings(draws=300))}
+    return {e.measure: e for e in Discrimination().measure([one], MeasureSettings()) if "prompt" not in e.by}
 
 
 def test_it_is_a_measure_and_gives_what_it_announces():
@@ -85,3 +85,44 @@ def test_a_perfect_margin_has_an_interval():
     found = of(replace(one, margin=np.broadcast_to(one.label[:, None, None] * 2.0, one.margin.shape)))["auroc"]
     assert found.value == 1.0
     assert found.low < 0.99
+
+
+def by_prompt(one: Panel, name: str) -> list:
+    return [e for e in Discrimination().measure([one], MeasureSettings()) if e.measure == name and "prompt" in e.by]
+
+
+def test_each_prompt_has_its_own_area_and_mass():
+    one = with_margin()
+    one.margin[:7, 2] = np.nan
+    found = by_prompt(one, "auroc")
+    for p, e in enumerate(found):
+        kept = np.isfinite(one.margin[:, p, 0])
+        assert e.value == pytest.approx(roc_auc_score(one.label[kept], one.margin[kept, p, 0]))
+        assert e.low < e.value < e.high
+    one.mass[:, 1] = 0.3
+    masses, areas = by_prompt(one, "answer_mass"), by_prompt(one, "auroc")
+    assert [e.value for e in masses] == pytest.approx([0.9, 0.3, 0.9, 0.9])
+    assert [e.verdict for e in areas] == [None, "margin not used", None, None]
+
+
+def test_single_images_have_delongs_standard_error():
+    from palpate.stats.roc import delong_covariance
+
+    one = Planted(120, 1, 1).panel(0)
+    margin = np.random.default_rng(2).normal(one.label[:, None, None], 1)
+    e = of(replace(one, margin=margin, mass=np.ones(margin.shape)))["auroc"]
+    error = delong_covariance(margin[:, :, 0], one.label)[1][0, 0] ** 0.5
+    assert (e.high - e.low) / 2 == pytest.approx(1.99 * error, rel=0.06)
+
+
+def test_agreement_counts_texts_that_say_what_the_margin_says():
+    one = with_margin()
+    says_yes = one.outcome == 0
+    margin = np.where(says_yes, 1.0, -1.0)
+    margin[:30] *= -1
+    one.outcome[0] = 3  # a refusal agrees with nothing and is not counted
+    margin[1] = 0.0
+    found = of(replace(one, margin=margin))["margin_agreement"]
+    assert found.value == pytest.approx(90 / 118)
+    assert found.low < found.value < found.high
+    assert of(Planted(10).panel())["margin_agreement"].reason.startswith("the model gives no probabilities")

@@ -192,3 +192,59 @@ def test_every_estimate_of_every_measure_has_a_section() -> None:
 def test_a_measure_stands_in_the_section_of_its_question() -> None:
     section = {name: q.number for q in QUESTIONS for name in q.measures}
     assert {(name, m.question) for m in parts("measures").values() for name in m.estimates} == set(section.items())
+
+
+# ---------------------------------------------------------------- questions 5 to 7
+
+
+def test_the_image_is_spoken_of_only_where_it_was_taken_away(view: ReportView) -> None:
+    moved = estimate("image_dependence", 0.42, 0.06, "uses the image", **BY)
+    assert not [f for f in findings(small(view, moved)) if f.question == 5]
+    blank = estimate("image_dependence", 0.4, 0.06, None, **BY, null_image="blank")
+    seen = estimate("label_dependence", 0.31, 0.05, None, **BY)
+    f = found(view, 5, moved, blank, seen)
+    assert (f.symbol, f.verdict, f.short, f.between) == ("✓", "uses the image", "42 % moved", "36–48 %")
+    assert f.sentence.startswith("phantom-llava's answers") or "42 % of phantom-llava's answers on brain tumour" in f.sentence
+    assert "tell the cases apart by 0.310 above chance (0.260–0.360)" in f.sentence
+    assert f.sentence.endswith("It uses the image.")
+
+
+def test_the_other_verdicts_on_the_image(view: ReportView) -> None:
+    blank = estimate("image_dependence", 0.0, 0.06, None, **BY, null_image="blank")
+    for verdict, said in (("looks but blind", "does not see the condition."), ("ignores the image", "ignores the image.")):
+        f = found(view, 5, estimate("image_dependence", -0.01, 0.02, verdict, **BY), blank)
+        assert (f.symbol, f.verdict) == ("✗", verdict)
+        assert f.sentence.endswith(said)
+        assert "0 % of" in f.sentence, "a share below 0 is rerun noise taken off, and is told as 0"
+    unread = found(view, 5, estimate("image_dependence", None, **BY), blank)
+    assert (unread.verdict, unread.why) == ("not measured", NO_ANSWER)
+
+
+def test_what_it_knows_is_told_beside_what_it_says(view: ReportView) -> None:
+    own = estimate("ba_own_threshold", 0.84, 0.03, None, **BY)
+    f = found(view, 6, estimate("criterion_loss", 0.22, 0.05, "threshold problem", **BY), own)
+    assert (f.symbol, f.short, f.between) == ("✗", "+22 points", "17 to 27")
+    assert "would score 0.84 on brain tumour; its answers score 0.62, +22 points of difference" in f.sentence
+    assert "knows more than it says" in f.sentence
+    lost = found(view, 6, estimate("criterion_loss", 0.0, 0.02, "nothing lost", **BY), own)
+    assert lost.symbol == "✓"
+    lacking = found(view, 6, estimate("criterion_loss", 0.01, 0.02, "knowledge problem", **BY), own)
+    assert (lacking.symbol, lacking.sentence.endswith("no other threshold would help much.")) == ("✗", True)
+    assert found(view, 6, estimate("criterion_loss", None, **BY)).why == NO_ANSWER
+
+
+def test_confidence_is_told_by_margin_or_else_by_agreement(view: ReportView) -> None:
+    by_margin, by_agreement = {**BY, "confidence": "margin"}, {**BY, "confidence": "agreement"}
+    area = estimate("auroc_failure", 0.74, 0.05, "usable", **by_margin)
+    other = estimate("auroc_failure", 0.66, 0.05, "usable", **by_agreement)
+    risk = estimate("risk_at_80", 0.12, 0.03, None, **by_margin)
+    slope = estimate("calibration_slope", 0.4, 0.1, "overconfident", **BY)
+    f = found(view, 7, area, other, risk, slope)
+    assert (f.symbol, f.verdict, f.short) == ("✓", "usable", "74 % right first")
+    assert "of the 80 % it is surest of, 12 % are wrong; its probabilities are overconfident" in f.sentence
+    silent = estimate("auroc_failure", None, **by_margin)
+    f = found(view, 7, silent, other)
+    assert f.number == "66 %"
+    assert "by how far its wordings agree" in f.sentence
+    assert found(view, 7, silent).why == NO_ANSWER
+    assert found(view, 7, estimate("auroc_failure", 0.4, 0.05, "misleading", **by_margin)).symbol == "✗"

@@ -49,7 +49,7 @@ def main(found: Comparison) -> Estimate:
 
 def test_a_pair_of_one_run_gives_its_own_tuning_estimates(finished: Path) -> None:
     found = compare_runs(finished, finished, {"base": "tuned"})
-    own = Results.open(finished).measure("tuning")
+    own = Results.open(finished).measure("fair", "tuning")
     told = [e for e in found.estimates if "before" in e.by]
     assert [(e.measure, e.value, e.low, e.high, e.verdict, e.n_cases) for e in told] == [
         (e.measure, e.value, e.low, e.high, e.verdict, e.n_cases) for e in own

@@ -1,0 +1,168 @@
+"""Does the model know when it is wrong, so that it could abstain?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.measures._cells import REFUSED, Cell, cells
+from palpate.measures._estimates import Made, judged, made, one_cluster
+from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, NO_MARGIN, NOTHING, Flags, definite, says, whole
+from palpate.nouns import Estimate, Outcome, Panel
+from palpate.parts import MeasureSettings, Thresholds
+from palpate.stats.influence import Linear, change_interval, ratio, share_interval
+from palpate.stats.intervals import two_sided_p
+from palpate.stats.resampling import Array
+from palpate.stats.selective import augrc, failure_auroc, risk_at
+
+COVERAGE = 0.8
+NO_ERROR = "no wrong answer, or no right one: nothing to tell apart"
+NO_REFUSAL = "no trial with a margin was refused, or none was answered"
+ONE_PROMPT = "agreement over wordings needs at least two of the same cell"
+
+
+class Confidence:
+    """Confidence against correctness, the risk of the confident answers, and whether refusals fall where it would be wrong."""
+
+    name: ClassVar[str] = "confidence"
+    question: ClassVar[int] = 7
+    estimates: ClassVar[Mapping[str, str]] = {
+        "auroc_failure": "Probability that a right answer is more confident than a wrong one, by size of the margin (per trial) or "
+        "agreement of the wordings (per case); definite answers; 0.5: confidence says nothing",
+        "augrc": "Mean over coverages of the share of answers that are wrong and accepted, most confident first; definite answers",
+        "risk_at_80": "Wrong answers / the 80 % most confident definite answers",
+        "informed_refusal": "Error the sign of the margin would make on refused trials − on answered ones, within each prompt; "
+        "trials with a margin; above 0: it refuses where it would be wrong",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Per cell and, by margin, per prompt; ``confidence`` says which confidence."""
+        for panel in panels:
+            for cell in cells(panel):
+                batch = made(cell, settings.level)
+                yield from _by_margin(cell, batch, settings.thresholds)
+                yield from _by_agreement(cell, batch, settings.thresholds)
+                yield _informed(cell, batch)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Definite answers: how confident, and whether right; (rows, P), and the cluster of each row."""
+
+    confidence: Array
+    right: Flags
+    used: Flags
+    cluster: NDArray[np.int64]
+    clusters: int
+
+    def counts(self, kept: Flags) -> NDArray[np.int64]:
+        """(P + 1) clusters with a row in ``kept``: under any prompt, then under each."""
+        columns = np.concatenate([kept.any(axis=1, keepdims=True), kept], axis=1)
+        present = np.zeros((self.clusters, columns.shape[1]), bool)
+        np.logical_or.at(present, self.cluster, columns)
+        return np.asarray(present.sum(axis=0), np.int64)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """(n · R, P) of (n, P, R): every repeat a row of its own."""
+    return values.transpose(0, 2, 1).reshape(-1, values.shape[1])
+
+
+def _by_margin(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Estimate]:
+    margin = _flat(cell.panel.margin[:, cell.at])
+    used = _flat(definite(cell)) & np.isfinite(margin)
+    right = _flat(says(cell, Outcome.POSITIVE) == cell.positive[:, None, None])
+    cluster = np.repeat(cell.panel.cluster, cell.outcome.shape[2])
+    answers = _Answers(np.where(used, np.abs(margin), 0.0), right, used, cluster, cell.clusters)
+    why = NO_ERROR if np.isfinite(margin).any() else NO_MARGIN
+    for estimate in _of(answers, batch, bounds, why):
+        yield _named(estimate, "margin")
+
+
+def _by_agreement(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Estimate]:
+    """The majority answer over wordings and repeats, |2p̂ − 1| its confidence; a tie is no answer."""
+    positive, answered = (flag.sum(axis=(1, 2)) for flag in (says(cell, Outcome.POSITIVE), definite(cell)))
+    share = np.divide(positive, answered, out=np.full(answered.shape, 0.5), where=answered > 0)[:, None]
+    used = (share != 0.5) & (len(cell.prompts) > 1)
+    right = (share > 0.5) == cell.positive[:, None]
+    answers = _Answers(np.abs(2 * share - 1), right, used, cell.panel.cluster, cell.clusters)
+    whole_cell = replace(batch, prompts=("",))  # the single column is the cell itself, and is not given twice
+    for estimate in _of(answers, whole_cell, bounds, NO_ERROR if len(cell.prompts) > 1 else ONE_PROMPT):
+        if "prompt" not in estimate.by:
+            yield replace(_named(estimate, "agreement"), method=estimate.method.replace("mean over prompts", "per case"))
+
+
+def _named(estimate: Estimate, confidence: str) -> Estimate:
+    return replace(estimate, by={**estimate.by, "confidence": confidence})
+
+
+def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterator[Estimate]:
+    at = answers.cluster, answers.clusters
+    area = failure_auroc(answers.confidence, answers.right, answers.used, *at)
+    accuracy = ratio((answers.right & answers.used).astype(float), answers.used.astype(float), *at)
+    counts = np.minimum(*(answers.counts(answers.used & side) for side in (answers.right, ~answers.right)))
+    least = bounds.confidence_auroc
+    found = area.with_mean()
+    rule = f"usable to abstain by where the interval lies above {least:g}, misleading where below 0.5"
+    for e in batch.all("auroc_failure", found.value, share_interval(found, counts, batch.level), DELONG, why, counts):
+        yield judged(e, _word(e, least), rule)
+    risk = augrc(accuracy, area).with_mean()
+    interval = change_interval(risk, 0.0, np.maximum(counts, 1), batch.level)
+    interval = replace(interval, low=np.maximum(interval.low, 0.0), high=np.minimum(interval.high, 0.5))
+    yield from batch.all("augrc", risk.value, interval, CLUSTERED_T, why, counts)
+    every = answers.counts(answers.used)
+    at_80 = risk_at(answers.confidence, answers.right, answers.used, COVERAGE, *at).with_mean()
+    why_not = why if why != NO_ERROR else "no definite answer"
+    yield from batch.all("risk_at_80", at_80.value, share_interval(at_80, every, batch.level), CLUSTERED, why_not, every)
+
+
+def _word(e: Estimate, least: float) -> str | None:
+    if e.low is None or e.high is None:
+        return None
+    return "usable" if e.low > least else "misleading" if e.high < 0.5 else "not shown to be usable"
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def _informed(cell: Cell, batch: Made) -> Estimate:
+    """IR = forced error (refused) − forced error (answered), within prompts: weights n₁n₂/(n₁ + n₂), as Mantel & Haenszel's."""
+    margin = cell.panel.margin[:, cell.at]
+    forced = np.isfinite(margin) & (margin != 0) & cell.read
+    wrong = forced & ((margin > 0) != cell.positive[:, None, None])
+    groups = [forced & flag for flag in (REFUSED[cell.outcome], definite(cell))]
+    at = cell.panel.cluster, cell.clusters
+    numbers = [g.sum(axis=(0, 2)).astype(float) for g in groups]
+    usable = (numbers[0] > 0) & (numbers[1] > 0)
+    refused, answered = (clusters_of(cell, g[:, usable].any(axis=(1, 2))) for g in groups)
+    method = f"{CLUSTERED_T}, within prompts"
+    if not usable.any():
+        why = NO_REFUSAL if np.isfinite(margin).any() else NO_MARGIN
+        return batch.estimate("informed_refusal", 0, np.nan, NOTHING, method, why)
+    errors = [ratio((wrong & g).sum(axis=2).astype(float), g.sum(axis=2).astype(float), *at) for g in groups]
+    weight = np.where(usable, numbers[0] * numbers[1] / np.maximum(numbers[0] + numbers[1], 1), 0.0)
+    weight = weight[usable] / weight.sum()
+    gap = errors[0] - errors[1]
+    total = Linear(np.asarray(gap.value[usable] @ weight), gap.influence[:, usable] @ weight)
+    clusters = min(refused, answered)
+    floor = 0.25 * (1 / (refused + 2) ** 2 + 1 / (answered + 2) ** 2)
+    interval = change_interval(total, floor, max(clusters, 1), batch.level)
+    found = whole(batch, "informed_refusal", total.value, interval, method, one_cluster(batch.clusters[0]), clusters)
+    found = replace(found, n_cases=int(groups[0].any(axis=(1, 2)).sum()), n_clusters=refused)
+    if found.value is None:
+        return found
+    shown = float(two_sided_p(total.value / interval.error, interval.freedom)) < 1 - batch.level
+    word = ("informed" if found.value > 0 else "misplaced") if shown else "not shown to be informed"
+    return judged(found, word, "other than 0")
+
+
+def clusters_of(cell: Cell, kept: Flags) -> int:
+    """How many clusters the kept cases (n,) come from."""
+    return int(np.unique(cell.panel.cluster[kept]).size)
+
+
+PARTS = (Confidence(),)

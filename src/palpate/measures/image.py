@@ -1,0 +1,219 @@
+"""Does the model look at the image, and does it see the condition there?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from palpate.measures._cells import Cell, cells
+from palpate.measures._estimates import Made, judged, made
+from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, class_clusters, clusters_in_use, margins, rate, whole
+from palpate.measures._pairing import NULL_IMAGES, change, kind_counts, rerun_floor, same_cell, with_others
+from palpate.nouns import Estimate, Panel
+from palpate.parts import MeasureSettings, Thresholds
+from palpate.stats.influence import Linear, change_interval, share_interval
+from palpate.stats.information import expected_entropy, miller_madow, plugin_entropy
+from palpate.stats.intervals import Interval
+from palpate.stats.resampling import Array, cluster_sums
+from palpate.stats.roc import linear_auroc
+
+NO_NULL = "no null image was asked: add blank, noise, no_image or other_modality to the study's perturbations"
+NULL_SILENT = "the null images were never given a definite answer"
+NOT_BOTH = "cases of both classes are needed"
+
+
+class Image:
+    """Image dependence, label dependence, and what the model says about images that show nothing."""
+
+    name: ClassVar[str] = "image"
+    question: ClassVar[int] = 5
+    estimates: ClassVar[Mapping[str, str]] = {
+        "image_dependence": "Share of answers that differ from the answer to a null image, less the share that differ between two "
+        "runs of the same question; null images with a definite answer. 0: the image is ignored",
+        "label_dependence": "AUROC − 0.5 of the mean margin or, without margins, of the share of positive answers; cases with one",
+        "answer_information": "Mutual information between image and answer in bits, mean over prompts; read trials. 0: ignored",
+        "mirage_rate": "Answers that assert the condition / all read trials on null images",
+        "null_answer_rate": "Definite answers / all read trials on null images, where nothing can be seen",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Per cell, and per null image; the verdict on image_dependence takes label_dependence into account."""
+        for panel, others in with_others(panels):
+            for cell in cells(panel):
+                batch = made(cell, settings.level)
+                null = {p.perturbation: same_cell(cell, p) for p in others if p.perturbation.name in NULL_IMAGES}
+                nulls = {str(perturbation): c for perturbation, c in null.items() if c is not None}
+                label = _label_dependence(cell, batch)
+                yield _with_verdict(_dependence(cell, list(nulls.values()), batch), label, cell, batch, settings)
+                yield label.estimate
+                yield _information(cell, batch)
+                yield from _on_null_images(cell, nulls, batch)
+
+
+# ---------------------------------------------------------------- does the image move the answer
+
+
+def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Estimate:
+    """ID = P(answer ≠ answer to a null image) − rerun floor, the mean over null images and prompts (METHODS E1)."""
+    if not nulls:
+        return batch.estimate("image_dependence", 0, np.nan, (np.nan, np.nan), CLUSTERED, NO_NULL)
+    real = kind_counts(cell)
+    definite = [kind_counts(null)[..., :2] for null in nulls]  # abstaining on a null image is right, and counted apart
+    differs = [change(real, np.concatenate([d, np.zeros((*d.shape[:2], 1))], axis=-1)) for d in definite]
+    top, bottom = (np.sum([pair[k] for pair in differs], axis=0) for k in (0, 1))
+    moved = rate(cell, top, bottom).mean()
+    count = int(clusters_in_use(cell, bottom > 0)[0])
+    # Were the image ignored, both answers would come from one distribution: two runs of either differ as often.
+    floor = rerun_floor(cell, [real, *definite])
+    if floor is None:
+        how = f"{CLUSTERED}; mean over {len(nulls)} null images; one repeat: the rerun floor is taken as 0"
+        return whole(batch, "image_dependence", moved.value, share_interval(moved, count, batch.level), how, NULL_SILENT, count)
+    found = moved - floor
+    interval = change_interval(found, 1 / (count + 2) ** 2, count, batch.level)
+    how = f"{CLUSTERED_T}; mean over {len(nulls)} null images; rerun floor {float(floor.value):.3f} taken off"
+    return whole(batch, "image_dependence", found.value, _within(interval, -1.0, 1.0), how, NULL_SILENT, count)
+
+
+def _within(interval: Interval, low: float, high: float) -> Interval:
+    return replace(interval, low=np.maximum(interval.low, low), high=np.minimum(interval.high, high))
+
+
+def _information(cell: Cell, batch: Made) -> Estimate:
+    """I(image; answer) = H(answer) − H(answer | image). The bias of few repeats is taken out exactly: see ``expected_entropy``."""
+    counts = kind_counts(cell)
+    clusters = int(clusters_in_use(cell, counts.sum(axis=-1) > 0)[0])
+    columns = [_prompt_information(cell, counts[:, p]) for p in range(counts.shape[1])]
+    mean = Linear(np.array([c.value for c in columns]), np.stack([c.influence for c in columns], axis=-1)).mean()
+    floor = (np.log2(clusters + 2) / (clusters + 2)) ** 2  # what one answer of another kind adds to the entropy
+    interval = change_interval(mean, floor, max(clusters, 1), batch.level)
+    repeats = cell.outcome.shape[2]
+    how = "entropy of few repeats corrected exactly" if repeats > 1 else "one repeat: answers taken as certain; Miller–Madow"
+    bounds = _within(interval, -np.inf, np.log2(3))
+    return whole(batch, "answer_information", mean.value, bounds, f"{CLUSTERED_T}; {how}", "", clusters)
+
+
+def _prompt_information(cell: Cell, counts: Array) -> Linear:
+    """Of one prompt, over the cases whose repeats were all read."""
+    repeats = cell.outcome.shape[2]
+    full = counts.sum(axis=1) == repeats
+    if not full.any():
+        return Linear(np.asarray(np.nan), np.full(cell.clusters, np.nan))
+    pool = counts[full].sum(axis=0)
+    share = pool / pool.sum()
+    own = np.where(full[:, None], counts / repeats, 0.0)
+    if repeats == 1:
+        value = float(miller_madow(pool))
+        each = np.where(full, -np.log2(np.maximum((own * share).sum(axis=1), 1e-12)) - plugin_entropy(pool), 0.0)
+    else:
+        spread = np.where(full, plugin_entropy(np.where(full[:, None], counts, 1.0)), 0.0)
+        value = expected_entropy(pool.astype(np.int64), repeats) - float(spread[full].mean())
+        slope = np.array([_binomial_slope(s, repeats) for s in share])
+        each = np.where(full, (own - share) @ slope - (spread - spread[full].mean()), 0.0)
+    return Linear(np.asarray(value), cluster_sums(each / full.sum(), cell.panel.cluster, cell.clusters))
+
+
+def _binomial_slope(share: float, repeats: int, step: float = 1e-5) -> float:
+    """d/d share of the expected −(k/R) log₂(k/R), k binomial: how the entropy under independence follows a kind's share."""
+    from scipy.special import comb
+
+    drawn = np.arange(1, repeats)
+    bits = -(drawn / repeats) * np.log2(drawn / repeats) * comb(repeats, drawn)
+
+    def expected(f: float) -> float:
+        return float((bits * f**drawn * (1 - f) ** (repeats - drawn)).sum())
+
+    low, high = max(share - step, 0.0), min(share + step, 1.0)
+    return (expected(high) - expected(low)) / (high - low)
+
+
+# ---------------------------------------------------------------- does it see the condition
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """LD with its 1 − 2α interval's upper end."""
+
+    estimate: Estimate
+    narrow_high: float
+
+
+def _label_dependence(cell: Cell, batch: Made) -> _Label:
+    score, how = _score(cell)
+    used = np.isfinite(score)
+    positive = np.broadcast_to(cell.positive[:, None], used.shape)
+    area = linear_auroc(score, positive, used, cell.panel.cluster, cell.clusters)
+    clusters = int(class_clusters(cell, used)[:, 0].min())
+    wide, narrow = (share_interval(area, clusters, at) for at in (batch.level, 2 * batch.level - 1))
+    shifted = replace(wide, low=wide.low - 0.5, high=wide.high - 0.5)
+    found = whole(batch, "label_dependence", area.value - 0.5, shifted, f"{DELONG}; {how}", NOT_BOTH, clusters)
+    return _Label(found, float(narrow.high[0]) - 0.5)
+
+
+def _score(cell: Cell) -> tuple[Array, str]:
+    """(n, 1) what AUROC is taken of, and its name."""
+    by_prompt = margins(cell)
+    used = np.isfinite(by_prompt).any(axis=0)
+    if used.any():
+        return by_prompt[:, used].mean(axis=1, keepdims=True), "of the mean margin"
+    counts = kind_counts(cell)
+    total = counts.sum(axis=(1, 2))
+    # An answer left open counts half: it says neither.
+    votes = (counts[..., 0] + 0.5 * counts[..., 2]).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (votes / total)[:, None], "of the share of positive answers (no margins)"
+
+
+def _with_verdict(found: Estimate, label: _Label, cell: Cell, batch: Made, settings: MeasureSettings) -> Estimate:
+    bounds = settings.thresholds
+    rule = (
+        f"uses the image where this and label_dependence lie above {bounds.image_dependence:g} and {bounds.label_dependence:g}; "
+        f"ignores it where this does not, and lies below {bounds.ignored:g}; looks but blind where this does, and label_dependence "
+        f"does not and lies below {bounds.blind:g} ({100 * (2 * batch.level - 1):.3g} % interval)"
+    )
+    return judged(found, _word(found, label, bounds), rule)
+
+
+def _word(found: Estimate, label: _Label, bounds: Thresholds) -> str | None:
+    if found.low is None or found.high is None:
+        return None
+    if found.low <= bounds.image_dependence:
+        return "ignores the image" if found.high < bounds.ignored else "undetermined"
+    if label.estimate.low is None:
+        return "undetermined"
+    if label.estimate.low > bounds.label_dependence:
+        return "uses the image"
+    return "looks but blind" if label.narrow_high < bounds.blind else "undetermined"
+
+
+# ---------------------------------------------------------------- what is said where nothing is shown
+
+
+def _on_null_images(cell: Cell, nulls: Mapping[str, Cell], batch: Made) -> Iterator[Estimate]:
+    """Over all null images, and for each; image_dependence for each too."""
+    groups: list[tuple[dict[str, str], list[Cell]]] = [({}, list(nulls.values()))]
+    groups += [({"null_image": name}, [null]) for name, null in nulls.items()]
+    for more, members in groups:
+        if more:
+            yield _named(_dependence(cell, members, batch), more)
+        counts = [kind_counts(null) for null in members]
+        read = np.sum([c.sum(axis=-1) for c in counts], axis=0) if counts else np.zeros((len(cell.panel.cases), len(cell.prompts)))
+        for name, kinds in (("mirage_rate", [0]), ("null_answer_rate", [0, 1])):
+            top = np.sum([c[..., kinds].sum(axis=-1) for c in counts], axis=0) if counts else read
+            share = rate(cell, top, read).mean()
+            clusters = int(clusters_in_use(cell, read > 0)[0])
+            interval = share_interval(share, clusters, batch.level)
+            why = NO_NULL if not counts else "no null image was read"
+            left_out = sum(int(null.left_out.sum()) for null in members)
+            found = whole(batch, name, share.value, interval, f"{CLUSTERED}, mean over prompts", why, clusters)
+            cases = int((read > 0).any(axis=1).sum())
+            yield _named(replace(found, n_cases=cases, n_clusters=clusters, n_left_out=left_out), more)
+
+
+def _named(estimate: Estimate, more: Mapping[str, str]) -> Estimate:
+    return replace(estimate, by={**estimate.by, **more})
+
+
+PARTS = (Image(),)

@@ -1,0 +1,148 @@
+"""Does the model know more than it says: is what it lacks knowledge, or only where it draws the line?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.measures._cells import Cell, cells
+from palpate.measures._estimates import Made, judged, made
+from palpate.measures._linear import (
+    CLUSTERED,
+    CLUSTERED_T,
+    NO_MARGIN,
+    NOTHING,
+    ONE_CLASS,
+    balanced,
+    class_clusters,
+    margins,
+    shares,
+    whole,
+)
+from palpate.nouns import Estimate, Panel
+from palpate.parts import MeasureSettings, Thresholds
+from palpate.stats.folds import grouped_folds
+from palpate.stats.influence import Linear, change_interval, spread_noise
+from palpate.stats.intervals import two_sided_p
+from palpate.stats.resampling import Array, generator
+from palpate.stats.roc import linear_auroc
+from palpate.stats.threshold import right_out_of_fold
+from palpate.stats.variance import PromptSpread, spread_difference, spread_with_noise
+
+FOLDS = 10
+ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
+METHOD_SPREAD = "variance over prompts − its clustered noise, Tukey–Williams interval"
+METHOD_DIFFERENCE = "from the intervals of both spreads (MOVER), correlation of the two over prompts taken into account"
+METHOD_FOLDS = f"threshold of the margin fitted on the other of {FOLDS} folds, patients whole; {CLUSTERED}"
+
+
+class Knowledge:
+    """What the margin is worth at its own threshold, and whether wording moves that threshold or what is told apart."""
+
+    name: ClassVar[str] = "knowledge"
+    question: ClassVar[int] = 6
+    estimates: ClassVar[Mapping[str, str]] = {
+        "criterion_loss": "ba_own_threshold − ba_all, on read trials with a margin: what threshold, format and refusals cost",
+        "ba_own_threshold": "Balanced accuracy of the margin at a threshold fitted on other cases, each prompt its own; "
+        "read trials with a margin; chance 0.5",
+        "auroc_spread": "Standard deviation of the prompts' AUROC of the margin, sampling noise removed; read trials with a margin",
+        "spread_difference": "Spread over the prompts of ba_all − spread of the AUROC, noise removed from both: above 0, wording "
+        "moves the threshold rather than the knowledge",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """All per cell; ba_own_threshold per prompt too."""
+        for panel in panels:
+            for cell in cells(panel):
+                yield from _estimates(cell, made(cell, settings.level), settings)
+
+
+def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+    score = margins(cell)
+    used = np.isfinite(score) & (cell.seen > 0)
+    label, cluster = cell.panel.label, cell.panel.cluster
+    fold = grouped_folds(label, cluster, FOLDS, generator(settings.seed, cell.panel.task, "folds"))
+    right = right_out_of_fold(score, label, used, fold)
+    fitted = np.isfinite(right)
+    own = balanced(cell, np.where(fitted, right, 0.0), fitted.astype(float))
+    said = balanced(cell, cell.right * fitted, fitted.astype(float))
+    clusters = class_clusters(cell, fitted)
+    why = ONE_CLASS if used.any() else NO_MARGIN
+    yield _loss(cell, own, said, clusters, batch, settings, why)
+    yield from shares(batch, "ba_own_threshold", own, clusters.min(axis=0), why, METHOD_FOLDS)
+    positive = np.broadcast_to(cell.positive[:, None], used.shape)
+    area = linear_auroc(score, positive, used, cluster, cell.clusters)
+    ba = balanced(cell, cell.right * used, used.astype(float))
+    yield from _spreads(ba, area, int(class_clusters(cell, used).min(axis=0)[0]), batch, settings.thresholds, why)
+
+
+def _loss(
+    cell: Cell, own: Linear, said: Linear, clusters: NDArray[np.int64], batch: Made, settings: MeasureSettings, why: str
+) -> Estimate:
+    """L_crit = BA* − BA_all, prompts averaged, paired by case (METHODS L4)."""
+    loss, best = (own - said).mean(), own.mean()
+    count = int(clusters[:, 0].min())
+    floor = float((0.25 / (clusters[:, 0] + 2) ** 2).sum())
+    interval, narrow = (change_interval(loss, floor, count, at) for at in (batch.level, 2 * batch.level - 1))
+    top = change_interval(best, floor, count, batch.level).high
+    found = whole(
+        batch, "criterion_loss", loss.value, interval, f"paired, {METHOD_FOLDS.rsplit(';', 1)[0]}; {CLUSTERED_T}", why, count
+    )
+    bounds, alpha = settings.thresholds, 1 - batch.level
+    p = float(two_sided_p(loss.value / interval.error, interval.freedom)) if found.value is not None else np.nan
+    near = f"{100 * (1 - 2 * alpha):.3g} % interval below {bounds.equivalence:g}"
+    rule = f"threshold problem where above {bounds.latent:g}; else, with its {near}, knowledge problem"
+    rule += f" where ba_own_threshold lies below {bounds.enough:g}, nothing lost otherwise"
+    return judged(found, _word(found, p, float(narrow.high), float(top), bounds, alpha), rule)
+
+
+def _word(loss: Estimate, p: float, narrow_high: float, best_high: float, bounds: Thresholds, alpha: float) -> str | None:
+    if loss.value is None or loss.low is None:
+        return None
+    if loss.low > bounds.latent and p < alpha:
+        return "threshold problem"
+    if narrow_high >= bounds.equivalence:
+        return "undetermined"
+    return "knowledge problem" if best_high < bounds.enough else "nothing lost"
+
+
+def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, bounds: Thresholds, why: str) -> Iterator[Estimate]:
+    defined = np.isfinite(area.value)
+    prompts = int(defined.sum())
+    if prompts < 2 or clusters < 2:
+        reason = ONE_PROMPT if prompts == 1 else why
+        yield batch.estimate("auroc_spread", 0, np.nan, NOTHING, METHOD_SPREAD, reason)
+        yield batch.estimate("spread_difference", 0, np.nan, NOTHING, METHOD_DIFFERENCE, reason)
+        return
+    of_ba, of_area = (_of(statistic, defined, clusters, batch.level) for statistic in (ba, area))
+    signed = f"{METHOD_SPREAD}; signed variance {of_area.variance:.3g}; {prompts} prompts with a margin"
+    found = batch.estimate("auroc_spread", 0, of_area.sigma, (of_area.low, of_area.high), signed, why)
+    rule = f"fragile where the interval lies above {bounds.fragile:g}, robust where it lies below {bounds.robust:g}"
+    yield judged(found, _fragile(of_area, bounds), rule)
+    a, b = ba.value[defined], area.value[defined]
+    correlation = float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+    low, high = spread_difference(of_ba, of_area, correlation)
+    difference = batch.estimate("spread_difference", 0, of_ba.sigma - of_area.sigma, (low, high), METHOD_DIFFERENCE, why)
+    word = "undetermined"
+    if low > bounds.threshold_problem:
+        word = "threshold problem"
+    elif of_area.low > bounds.fragile:
+        word = "wording changes what is seen"
+    rule = f"threshold problem where above {bounds.threshold_problem:g}; else, wording changes what is seen where auroc_spread lies"
+    rule += f" above {bounds.fragile:g}"
+    yield judged(difference, word, rule)
+
+
+def _of(statistic: Linear, kept: Array, clusters: int, level: float) -> PromptSpread:
+    chosen = Linear(statistic.value[kept], statistic.influence[:, kept])
+    return spread_with_noise(chosen.value, spread_noise(chosen, clusters), clusters, level)
+
+
+def _fragile(spread: PromptSpread, bounds: Thresholds) -> str:
+    return "fragile" if spread.low > bounds.fragile else "robust" if spread.high < bounds.robust else "undetermined"
+
+
+PARTS = (Knowledge(),)

@@ -15,11 +15,15 @@ from palpate.report.gather import gather
 from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
 from palpate.report.paper import estimate_rows, paper_tables, render_latex, render_paper_markdown
+from palpate.report.planned import ASSUMED, IN_OTHERS, IN_PILOT, Expense, Outlook
 from palpate.report.tables import PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
 from palpate.stages.measure import choose, measure, panels
+from palpate.stages.outlook import resolutions, supposed, usage
+from palpate.stages.pilot import Pilot
+from palpate.stages.pilot import pilot as pilot_of
 from palpate.stages.plan import Plan, draw_cases, plan
 from palpate.stages.read import read
 from palpate.store.export import Table, write_table
@@ -213,28 +217,87 @@ def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:
     return found[0]
 
 
-def plan_summary(study: Study, out: str | Path | None = None) -> PlanSummary:
-    """Plan a study, and see what the run folder ``out``, where one is given, answers already. Prints as a table."""
-    return planned_summary(plan(study), out)
+def plan_summary(
+    study: Study,
+    out: str | Path | None = None,
+    *,
+    pilot: str | Path | None = None,
+    assume: Mapping[str, str] | None = None,
+) -> PlanSummary:
+    """Plan a study: what it asks, what the run folder ``out`` answers already, what it takes and what it can show.
+
+    ``pilot``: a run folder whose answers say how alike, long and dear answers will be; ``out`` where none is named and it has
+    answers. ``assume``: such values given outright. Runs no model. Prints as tables.
+    """
+    planned = plan(study)
+    summary, left = _counted(planned, out)
+    source = pilot if pilot is not None else out if summary.answered else None
+    found = _pilot(source, needed=pilot is not None)
+    alike = supposed(assume or {}, found, tuple(t.name for t in study.tasks))
+    origin = f"from {source}" if found is not None and source is not None else ASSUMED
+    basis = f"{origin}, some given" if assume else origin
+    expenses = tuple(_expense(planned, m.name, left[m.name], found) for m in study.models)
+    outlook = Outlook(expenses, resolutions(planned, alike), alike, basis, study.ask.workers)
+    return replace(summary, outlook=outlook)
+
+
+def _pilot(source: str | Path | None, *, needed: bool) -> Pilot | None:
+    """What a run says of answers to come; None where it has been asked and not read, unless it was named for this."""
+    if source is None:
+        return None
+    run = Results.open(source)
+    with run.folder.ledger() as ledger:
+        try:
+            return pilot_of(run.study, ledger)
+        except RunError:
+            if needed:
+                raise
+            return None
+
+
+def _expense(planned: Plan, model: str, left: float, found: Pilot | None) -> Expense:
+    """What the open questions of one model take; ``left``: which share of its questions is open."""
+    each, origin = usage(planned, model, found)
+    times = len(planned.study.perturbations) * planned.study.repeats * left
+    asks = [(len(planned.cases[t.name].cases), p.form.closed) for t in planned.study.tasks for p in t.prompts]
+    counts = {closed: times * sum(cases for cases, form in asks if form is closed) for closed in (True, False)}
+
+    def total(name: str) -> float | None:
+        parts = [(counts[c], getattr(each[c], name)) for c in counts if counts[c]]
+        return None if any(v is None for _, v in parts) else sum(n * v for n, v in parts)
+
+    tokens_in, tokens_out, price = total("tokens_in"), total("tokens_out"), planned.study.prices.get(model)
+    known = price is not None and tokens_in is not None and tokens_out is not None
+    money = price.of(tokens_in or 0.0, tokens_out or 0.0) if known and price is not None else None
+    named = {"own": IN_PILOT, "others": IN_OTHERS}.get(origin, ASSUMED)
+    asked = round(sum(counts.values()))
+    return Expense(model, asked, tokens_in, tokens_out, total("seconds"), money, price.currency if price else "", named)
 
 
 def planned_summary(planned: Plan, out: str | Path | None = None) -> PlanSummary:
-    """The same for a plan already made."""
-    answered = 0
+    """What a plan already made asks, and what ``out`` answers already."""
+    return _counted(planned, out)[0]
+
+
+def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[str, float]]:
+    """(the plan in numbers, by model the share of its questions that are open)."""
+    models = planned.study.models
+    each = planned.n_trials / max(len(models), 1)
+    answered = dict.fromkeys((m.name for m in models), 0)
     if out is not None and RunFolder(out).exists():
         with RunFolder(out).ledger() as ledger:
-            seen = ledger.attempts()
-        ok = {key for key, (_, error) in seen.items() if not error}
-        models = planned.study.models
-        answered = sum(bytes.fromhex(t.key) in ok for m in models for b in planned.blocks(m) for t in b.trials)
+            ok = {key for key, (_, error) in ledger.attempts().items() if not error}
+        answered = {m.name: sum(bytes.fromhex(t.key) in ok for b in planned.blocks(m) for t in b.trials) for m in models}
     rows = []
     for task in planned.study.tasks:
         found = planned.cases[task.name]
         groups = len({c.group for c in found.cases})
         positive = sum(c.label for c in found.cases)
         rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
-    names = tuple(m.name for m in planned.study.models)
-    return PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, answered, str(out or ""))
+    names = tuple(answered)
+    total = sum(answered.values())
+    summary = PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, total, str(out or ""))
+    return summary, {name: 1 - done / each if each else 0.0 for name, done in answered.items()}
 
 
 def check_run(run: str | Path) -> Checked:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from palpate.cli._flags import OUT, QUIET, RUN, STUDY, WORKERS, default_out, plainly, run_study, with_workers
+from palpate.cli._flags import OUT, QUIET, RUN, STUDY, WORKERS, default_out, key_values, plainly, run_study, with_workers
 
 
 @click.command()
@@ -36,15 +36,19 @@ def init(file: Path) -> None:
 @click.command()
 @STUDY
 @OUT
+@click.option("--pilot", type=click.Path(path_type=Path), metavar="RUN", help="A small run that says how answers will be.")
+@click.option("--assume", "given", multiple=True, metavar="KEY=VALUE", help="Suppose this of the answers, e.g. discordance=0.2.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @plainly
-def plan(study: Path, out: Path | None) -> None:
-    """Say what a study would ask, and what is answered already. Runs no model."""
-    from palpate.report.tables import render_plan
+def plan(study: Path, out: Path | None, pilot: Path | None, given: tuple[str, ...], form: str) -> None:
+    """Say what a study asks, what it takes, and what differences it could show. Runs no model."""
     from palpate.results import plan_summary
     from palpate.study import Study
 
     loaded = Study.load(study)
-    click.echo(render_plan(plan_summary(loaded, out or default_out(loaded.name))), nl=False)
+    assumed = key_values(given, "--assume", "discordance=0.2")
+    summary = plan_summary(loaded, out or default_out(loaded.name), pilot=pilot, assume=assumed)
+    click.echo(summary.to_json() if form == "json" else f"{summary}\n", nl=False)
 
 
 @click.command()

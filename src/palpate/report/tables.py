@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+
+if TYPE_CHECKING:
+    from palpate.report.planned import Outlook
 from palpate.store.integrity import Checked
 from palpate.store.salvage import Salvaged
 
@@ -38,9 +43,19 @@ class PlanSummary:
     blocks: int
     answered: int
     out: str = ""  # the run folder looked into, if any
+    outlook: Outlook | None = None  # what it takes and can show, where that was asked for
 
     def __str__(self) -> str:
-        return render_plan(self).rstrip()
+        from palpate.report.planned import render_outlook
+
+        shown = render_plan(self)
+        return (shown if self.outlook is None else f"{shown}\n{render_outlook(self.outlook)}").rstrip()
+
+    def to_json(self) -> str:
+        """Machine-readable: the same numbers, unrounded."""
+        heads = ("task", "images", "positive", "groups", "prompts", "left_out")
+        tasks = [dict(zip(heads, row, strict=True)) for row in self.tasks]
+        return json.dumps({**asdict(self), "tasks": tasks}, indent=1, allow_nan=False) + "\n"
 
 
 SYMBOL = {Held.PASS: "✓ pass", Held.FAIL: "✗ fail", Held.NOT_EVALUABLE: "? not evaluable"}

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("pipeline",),
+    ("serve",),
     ("results",),
     ("catalogue", "studies"),
     ("stages", "report"),

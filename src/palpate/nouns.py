@@ -322,6 +322,9 @@ class Panel:
     mass: NDArray[np.float64]  # (n, P, R)
     n_errors: int = 0  # trials whose last attempt was an error: −1 in ``outcome``
     best_accuracy: float | None = None
+    reading: str = "rules"  # which reading ``outcome`` is
+    human: NDArray[np.int8] | None = None  # (n, P, R) what people read in the same answers, −1 where none did; None: nobody did
+    others: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)  # further readings by name, (n, P, R) each
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +364,7 @@ VERDICTS = frozenset(
         *("usable", "not shown to be usable", "misleading"),
         *("overconfident", "underconfident", "no miscalibration shown"),
         *("informed", "misplaced", "not shown to be informed"),
+        *("reliable", "not reliable"),
         *("margin not used", "undetermined"),
     )
 )

@@ -29,6 +29,7 @@ VERBS = [
     "gate",
     "import",
     "init",
+    "label",
     "list",
     "measure",
     "plan",

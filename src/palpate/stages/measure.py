@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.errors import RunError, unknown_name
-from palpate.nouns import Estimate, Panel, Perturbation
+from palpate.nouns import OUTCOME_CODE, Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
 from palpate.store.ledger import AnswerTable, Ledger
+from palpate.store.people import People
 from palpate.store.planned import Planned
 from palpate.study import Study
 
@@ -41,13 +43,37 @@ def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel
     if (~answers.error).any() and not (answers.outcome >= 0).any():
         problem = f"none of the answers was read by {by}"
         raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
+    beside = _beside(study, ledger, answers) if not read_by else _Beside()
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:
-                yield _panel(planned, task, model, perturbation, answers)
+                yield _panel(planned, task, model, perturbation, answers, beside)
 
 
-def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, answers: AnswerTable) -> Panel:
+@dataclass(frozen=True)
+class _Beside:
+    """What stands beside the primary reading, as columns of its table: what people read (None: nobody did), and other readings."""
+
+    reading: str = "rules"
+    human: NDArray[np.int8] | None = None
+    others: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+
+
+def _beside(study: Study, ledger: Ledger, answers: AnswerTable) -> _Beside:
+    people = People(ledger).by_key()
+    if not people:  # other readings are measured against people, and against nothing else
+        return _Beside(study.reading)
+    human = np.full(len(answers.outcome), -1, dtype=np.int8)
+    for key, outcome in people.items():
+        human[answers.row[key]] = OUTCOME_CODE[outcome]
+    others = {}
+    for spec in study.all_readings[1:]:
+        other = ledger.answers(study.reading_by(ledger, spec.name))
+        others[spec.name] = other.outcome[[other.row[key] for key in answers.row]]
+    return _Beside(study.reading, human, others)
+
+
+def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, answers: AnswerTable, beside: _Beside) -> Panel:
     cases = planned.cases(task)
     prompts = tuple(p for p in planned.prompts(task) if p.form.closed)
     shape = (len(cases), len(prompts), planned.repeats)
@@ -68,6 +94,9 @@ def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, 
         mass=_taken(answers.mass, at, np.nan),
         n_errors=int(_taken(answers.error, at, False).sum()),
         best_accuracy=planned.best_accuracy(task),
+        reading=beside.reading,
+        human=None if beside.human is None else _taken(beside.human, at, -1),
+        others={name: _taken(column, at, -1) for name, column in beside.others.items()},
     )
 
 

@@ -125,7 +125,7 @@ class Ledger:
         if version.isdecimal() and int(version) < SCHEMA_VERSION and not read_only:
             with self._transaction():
                 version = str(migrate(db, int(version), SCHEMA_VERSION))
-        self._has_readers = version not in ("1", "2")
+        self.has_readers = version not in ("1", "2")
         readable = READABLE if read_only else {str(SCHEMA_VERSION)}
         if version not in readable:
             raise LedgerError(
@@ -312,7 +312,7 @@ class Ledger:
 
     def reader(self, spec: str) -> str | None:
         """Under which name the reading the study describes so (a digest) was last kept; None where it never read."""
-        if not self._has_readers:
+        if not self.has_readers:
             return None
         row = next(self._select("SELECT method FROM reader WHERE spec = ? ORDER BY id DESC LIMIT 1", (spec,)), None)
         return None if row is None else str(row[0])

@@ -1,0 +1,175 @@
+"""The readings against people: planted errors come back, the corrected accuracy is the true one, and poor agreement blocks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from palpate.measures.reading_quality import GROUPS, NOBODY, ReadingQuality
+from palpate.nouns import OUTCOME_CODE, Outcome, Panel
+from palpate.parts import MeasureSettings, Thresholds
+from planted import NEGATIVE, POSITIVE, REFUSED, Planted
+
+SETTINGS = MeasureSettings(seed=1, draws=300)
+OTHER = OUTCOME_CODE[Outcome.UNPARSED]
+
+
+def misread(panel: Panel, error: float, labels: int, seed: int, *, by_verdict: bool = True) -> Panel:
+    """The panel as a reading that errs makes it, with ``labels`` of its answers read by a person, drawn by what was read."""
+    rng = np.random.default_rng(seed)
+    truth = panel.outcome
+    flipped = np.select([truth == POSITIVE, truth == NEGATIVE], [NEGATIVE, POSITIVE], truth)
+    read = np.where(rng.random(truth.shape) < error, flipped, truth).astype(np.int8)
+    human = np.full(truth.shape, -1, np.int8)
+    flat = human.reshape(-1)
+    kinds = np.unique(read) if by_verdict else [None]
+    for kind in kinds:
+        members = np.flatnonzero(read.reshape(-1) == kind) if by_verdict else np.arange(flat.size)
+        taken = rng.choice(members, min(members.size, labels // len(kinds)), replace=False)
+        flat[taken] = truth.reshape(-1)[taken]
+    return replace(panel, outcome=read, human=human)
+
+
+def measured(*panels: Panel, settings: MeasureSettings = SETTINGS) -> dict[tuple[str, ...], object]:
+    found = {}
+    for e in ReadingQuality().measure(panels, settings):
+        found[(e.measure, *[v for k, v in sorted(e.by.items()) if k not in ("model", "reading")])] = e
+    return found
+
+
+def true_accuracy(panel: Panel) -> float:
+    said = np.where(panel.label == 1, POSITIVE, NEGATIVE)[:, None, None]
+    return float((panel.outcome == said).mean())
+
+
+PLAN = Planted(100, 2, 4, 0.8, refusal=(0.1, 0.1))
+
+
+def test_without_people_everything_is_undefined_and_says_what_to_do():
+    found = list(ReadingQuality().measure([PLAN.panel()], SETTINGS))
+    assert [e.measure for e in found] == list(ReadingQuality.estimates)
+    assert {e.reason for e in found} == {NOBODY}
+
+
+def test_a_reading_that_agrees_with_people_changes_nothing():
+    panel = misread(PLAN.panel(seed=2), 0.0, 240, seed=1)
+    found = measured(panel)
+    for name in ("reading_kappa", "reading_agreement", "reading_sensitivity", "reading_specificity"):
+        assert found[(name,)].value == pytest.approx(1.0)
+        assert found[(name,)].low < 1.0  # 240 labels without an error are no proof that there is none
+    assert found[("reading_kappa",)].verdict == "reliable"
+    corrected = found[("accuracy_corrected", "target", "t")]
+    assert corrected.value == pytest.approx(true_accuracy(panel), abs=0.002)
+    assert corrected.low < corrected.value < corrected.high
+
+
+def test_labels_of_everything_give_the_plain_numbers():
+    truth = PLAN.panel(seed=3)
+    panel = replace(misread(truth, 0.07, 10, seed=2), human=truth.outcome)
+    found = measured(panel)
+    person, read = (GROUPS[p.outcome.reshape(-1)] for p in (truth, panel))
+    assert found[("reading_kappa",)].value == pytest.approx(cohen_kappa_score(person, read))
+    right = np.where(panel.label == 1, POSITIVE, NEGATIVE)[:, None, None]
+    true, said = truth.outcome == right, panel.outcome == right
+    assert found[("reading_sensitivity",)].value == pytest.approx((true & said).sum() / true.sum())
+    assert found[("reading_specificity",)].value == pytest.approx((~true & ~said).sum() / (~true).sum())
+    assert found[("accuracy_corrected", "target", "t")].value == pytest.approx(true.mean(), abs=0.002)
+
+
+def test_a_stratified_sample_counts_for_what_it_stands_for():
+    """One answer in ten is a refusal, and one label in three: unweighted, agreement would be far off."""
+    truth = Planted(200, 2, 4, 0.8, refusal=(0.1, 0.1)).panel(seed=4)
+    rng = np.random.default_rng(0)
+    lost = (truth.outcome == REFUSED) & (rng.random(truth.outcome.shape) < 0.5)
+    read = replace(truth, outcome=np.where(lost, OTHER, truth.outcome).astype(np.int8))
+    human = np.full(truth.outcome.shape, -1, np.int8)
+    for code in np.unique(read.outcome):
+        at = np.flatnonzero(read.outcome.reshape(-1) == code)[:60]
+        human.reshape(-1)[at] = truth.outcome.reshape(-1)[at]
+    found = measured(replace(read, human=human))
+    agreement = (GROUPS[truth.outcome] == GROUPS[read.outcome]).mean()
+    assert found[("reading_agreement",)].value == pytest.approx(agreement, abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", [80, 400])
+def test_the_corrected_accuracy_comes_back(labels):
+    """Below 100 labels by Rogan–Gladen, above by PPI; the reading turns .8 into .75."""
+    values, truths, seen = [], [], []
+    for seed in range(40):
+        truth = PLAN.panel(seed=seed)
+        panel = misread(truth, 0.07, labels, seed)
+        e = measured(panel, settings=replace(SETTINGS, draws=100, thresholds=Thresholds(kappa=0.0)))[
+            ("accuracy_corrected", "target", "t")
+        ]
+        assert ("PPI" in e.method) is (labels >= 100)
+        values.append(e.value)
+        truths.append(true_accuracy(truth))
+        seen.append(true_accuracy(panel))
+    assert np.mean(seen) < np.mean(truths) - 0.03
+    assert np.mean(values) == pytest.approx(np.mean(truths), abs=0.012)
+
+
+def test_below_the_studys_bound_nothing_is_corrected_and_it_says_why():
+    panel = misread(PLAN.panel(seed=5), 0.25, 300, seed=1)
+    found = measured(panel)
+    e = found[("accuracy_corrected", "target", "t")]
+    assert e.value is None
+    assert "below 0.8" in e.reason
+    assert "κ 0." in e.reason
+    assert found[("reading_kappa",)].verdict == "not reliable"
+    lower = measured(panel, settings=replace(SETTINGS, thresholds=Thresholds(kappa=0.3)))
+    assert lower[("accuracy_corrected", "target", "t")].value is not None
+
+
+def test_people_who_find_nothing_wrong_leave_the_rest_undefined():
+    panel = Planted(60, 2, 2, 1.0).panel(seed=1)
+    found = measured(
+        replace(
+            panel,
+            human=np.where(np.arange(panel.outcome.size).reshape(panel.outcome.shape) % 5 == 0, panel.outcome, -1).astype(np.int8),
+        )
+    )
+    assert found[("reading_sensitivity",)].value == 1
+    assert "none of the labelled answers as not right" in found[("reading_specificity",)].reason
+    assert "not right" in found[("accuracy_corrected", "target", "t")].reason
+
+
+def test_a_judge_is_measured_beside_the_rules():
+    truth = PLAN.panel(seed=6)
+    panel = misread(truth, 0.1, 300, seed=1)
+    panel = replace(panel, others={"judge": truth.outcome})
+    found = {
+        (e.measure, e.by["reading"]): e for e in ReadingQuality().measure([panel], SETTINGS) if set(e.by) == {"model", "reading"}
+    }
+    assert found["reading_kappa", "judge"].value == pytest.approx(1.0)
+    assert found["reading_kappa", "rules"].value < 0.95
+
+
+def test_tasks_of_one_model_share_their_labels():
+    one = misread(PLAN.panel(seed=7, task="a"), 0.03, 60, seed=1)
+    two = replace(misread(PLAN.panel(seed=8, task="b"), 0.03, 60, seed=2), human=None)
+    found = measured(one, two)
+    assert found[("accuracy_corrected", "target", "b")].value is not None
+    assert "60 labelled answers of the model" in found[("accuracy_corrected", "target", "b")].method
+
+
+def coverage(labels: int, error: float, studies: int) -> float:
+    """How often the interval of the corrected accuracy holds the accuracy of the population."""
+    held = 0
+    for seed in range(studies):
+        truth = Planted(100, 2, 4, 0.8, within_case=0.3, refusal=(0.05, 0.05)).panel(seed=seed)
+        panel = misread(truth, error, labels, seed + 10_000)
+        settings = replace(SETTINGS, seed=seed, draws=400, thresholds=Thresholds(kappa=0.0))
+        e = measured(panel, settings=settings)[("accuracy_corrected", "target", "t")]
+        held += e.low <= 0.8 * 0.95 <= e.high
+    return held / studies
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("labels", "error"), [(60, 0.05), (90, 0.02), (150, 0.05), (400, 0.1), (200, 0.0)])
+def test_the_intervals_hold_the_truth_as_often_as_they_say(labels, error):
+    assert 0.93 <= coverage(labels, error, 600) <= 0.98

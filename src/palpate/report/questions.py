@@ -92,6 +92,11 @@ QUESTIONS: tuple[Question, ...] = (
             "unparsed_rate",
             "off_topic_rate",
             "error_rate",
+            "reading_kappa",
+            "reading_agreement",
+            "reading_sensitivity",
+            "reading_specificity",
+            "accuracy_corrected",
         ),
     ),
     Question(

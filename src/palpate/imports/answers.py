@@ -6,6 +6,7 @@ condition and repeat. What breaks that is a fault with its line and column.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from palpate.errors import SourceError
 from palpate.imports.formats import format_of
-from palpate.imports.rows import COLUMNS, FACTOR, Faults, Fill, Row
+from palpate.imports.rows import COLUMNS, FACTOR, Faults, Fill, Row, row_place
 from palpate.imports.values import Values, plain
 from palpate.nouns import Answer, LeftOut, Perturbation, Prompt
 
@@ -75,26 +76,49 @@ def read_answers(paths: Sequence[Path], *, given: str = "auto", fill: Fill | Non
         raise SourceError(f"no column is called {strange[0]!r}", where="--set or --map", expected=", ".join(COLUMNS))
     where = ", ".join(map(str, paths))
     notes: list[str] = []
-    faults = Faults()
-    rows: list[tuple[Row, dict[str, Any]]] = []
+    broken, faults, columns = Faults(), Faults(), _Columns()
+    gathered = _Gathered(faults, skip_unfit)
     for path in paths:
         kind = format_of(path, given)
         label = f"{path.name} " if len(paths) > 1 else ""
-        found = [(row, fill.filled(row)) for row in kind.rows(path, label, faults)]
-        notes.append(f"{path.name}: {kind.about}, {len(found):,} rows")
-        if kind.own_questions:
-            notes += _own_questions([values for _, values in found])
-        rows += found
-    if not rows and not faults.count:
+        rows: Iterable[tuple[Row, dict[str, Any]]] = ((row, fill.filled(row)) for row in kind.rows(path, label, broken))
+        of_file: list[str] = []
+        if kind.own_questions:  # how its questions hang together is known at the end: these logs are held
+            rows = list(rows)
+            of_file = _own_questions([values for _, values in rows])
+        before = columns.rows
+        for row, values in rows:  # a table of any length is read row by row
+            columns.add(row, values)
+            gathered.add(row, values)
+        notes += [f"{path.name}: {kind.about}, {columns.rows - before:,} rows", *of_file]
+    if not columns.rows and not broken.count:
         raise SourceError("holds no answer", where=where, expected="one answer a row")
-    faults.stop(where)  # a broken line would otherwise show up again as something missing
-    _columns_there([values for _, values in rows], where)
-    gathered = _Gathered(faults, skip_unfit)
-    for row, values in rows:
-        gathered.add(row, values)
+    broken.stop(where)  # a broken line would otherwise show up again as something missing
+    _columns_there(columns.held, where)
     unfit = "leave out questions that have not two answers with --skip-unfit" if gathered.unfit and not skip_unfit else ""
     faults.stop(where, unfit)
-    return gathered.answers(where, [*notes, *_remarks(rows, fill)])
+    return gathered.answers(where, [*notes, *_remarks(columns, fill)])
+
+
+class _Columns:
+    """Which columns the rows have, seen row by row."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.held: set[str] = set()  # with a value in some row
+        self.filled: set[str] = set()  # with one that is not empty
+        self.plain: set[str] = set()  # a table's own columns
+
+    def add(self, row: Row, values: Mapping[str, Any]) -> None:
+        """One more row."""
+        self.rows += 1
+        for column, value in values.items():
+            if value is not None and column not in self.filled:
+                self.held.add(column)
+                if value != "":
+                    self.filled.add(column)
+        if row.record is row.values:
+            self.plain.update(row.record)
 
 
 def _own_questions(rows: list[dict[str, Any]]) -> list[str]:
@@ -116,9 +140,8 @@ def _own_questions(rows: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _columns_there(rows: list[dict[str, Any]], where: str) -> None:
+def _columns_there(held: set[str], where: str) -> None:
     """Raises SourceError for a needed column that no row has: said once, not in every line."""
-    held = {column for values in rows for column, value in values.items() if value is not None}
     missing = [c for c in NEEDED if c not in held and not (c == "response" and "status" in held)]
     if not {"label", "target"} & held:
         missing.append("label")
@@ -132,13 +155,11 @@ def _columns_there(rows: list[dict[str, Any]], where: str) -> None:
         raise SourceError(problem, where=where, expected=named, hint=f"{hint}--map {missing[0]}=FIELD takes it from another field")
 
 
-def _remarks(rows: list[tuple[Row, dict[str, Any]]], fill: Fill) -> list[str]:
+def _remarks(columns: _Columns, fill: Fill) -> list[str]:
     """What a reader of the results should know of the file, and what of it was not used."""
-    held = {column for _, values in rows for column, value in values.items() if value not in (None, "")}
-    notes = [] if "group" in held else ["no group is given: every case counts as a patient of its own"]
+    notes = [] if "group" in columns.filled else ["no group is given: every case counts as a patient of its own"]
     used = {path.split(".")[0] for path in fill.fields.values()}
-    plainly = {c for row, _ in rows if row.record and row.record is row.values for c in row.record}
-    other = sorted(c for c in plainly - used if c not in COLUMNS and not c.startswith(FACTOR))
+    other = sorted(c for c in columns.plain - used if c not in COLUMNS and not c.startswith(FACTOR))
     if other:
         notes.append(f"columns not used: {', '.join(other[:20])}{' …' if len(other) > 20 else ''}")
     return notes
@@ -150,24 +171,27 @@ class _Gathered:
     def __init__(self, faults: Faults, skip_unfit: bool) -> None:
         self.faults, self.skip_unfit = faults, skip_unfit
         self.found: list[ImportedAnswer] = []
-        self.repeats_at: list[int] = []
         self.cases: dict[str, dict[str, ImportedCase]] = {}
         self.prompts: dict[str, dict[str, Prompt]] = {}
         self.left_out: dict[str, list[LeftOut]] = {}
         self.first: dict[tuple[Any, ...], str] = {}  # what was said → where it was first said
+        self.answered: dict[tuple[Any, ...], tuple[str, int]] = {}  # what was asked → file and line of its answer
+        self.conditions: dict[Perturbation, Perturbation] = {}
         self.unfit = 0
 
     def add(self, row: Row, given: Mapping[str, Any]) -> None:
         """Check one row and keep it. A row with a fault is not kept, and hides no other's fault."""
         before = self.faults.count
         values = Values(row, given, self.faults)
-        texts = {name: values.needed(name) for name in ("model", "task", "case", "prompt")}
+        # A million rows repeat a few thousand names: each is kept once.
+        texts = {name: sys.intern(values.needed(name)) for name in ("model", "task", "case", "prompt")}
         if row.unfit:
             self._unfit(row, texts, row.unfit)
             return
         prompt = values.prompt(texts["prompt"])
         label, unfit = values.label(prompt)
         condition, repeat, answer = values.condition(), values.repeat(), values.answer()
+        condition = self.conditions.setdefault(condition, condition)
         if unfit:
             self._unfit(row, texts, unfit)
             return
@@ -176,13 +200,13 @@ class _Gathered:
             return
         task = texts["task"]
         self._agree(row, case, prompt, task)
-        key = (texts["model"], task, case.name, prompt.text, condition, repeat)
-        if key in self.first:
+        key = (texts["model"], task, case.name, texts["prompt"], condition, repeat)
+        if key in self.answered:
             columns = "model, task, case, prompt, condition and repeat"
-            self.faults.add(row.place, "", f"the same {columns} as {self.first[key]}")
-        self.first.setdefault(key, row.place)
+            self.faults.add(row.place, "", f"the same {columns} as {row_place(*self.answered[key])}")
+        self.answered.setdefault(key, (row.file, row.line))
         if self.faults.count == before:
-            self.found.append(ImportedAnswer(texts["model"], task, case.name, prompt.text, condition, repeat, answer))
+            self.found.append(ImportedAnswer(texts["model"], task, texts["case"], texts["prompt"], condition, repeat, answer))
 
     def _unfit(self, row: Row, texts: Mapping[str, str], why: str) -> None:
         self.unfit += 1

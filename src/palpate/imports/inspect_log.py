@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from palpate.errors import SourceError
 from palpate.imports.own import unreadable
 from palpate.imports.rows import Faults, Row, reach
+from palpate.imports.unpacking import open_archive
 
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADERS = ("header.json", "_journal/start.json")  # the second: of a log that was not finished
@@ -98,10 +99,7 @@ def _plain(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
 
 
 def _zipped(path: Path) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as fault:
-        raise SourceError(f"is no zip archive: {fault}", where=str(path), expected="a log of Inspect") from None
+    archive = open_archive(path, "a log of Inspect")
     packed = sorted({info.compress_type for info in archive.infolist()} - set(READABLE))
     if packed:
         raise SourceError("is packed in a way that is not read here", where=str(path), hint="inspect log convert --to json")

@@ -52,7 +52,12 @@ class Row:
     @property
     def place(self) -> str:
         """Where to look for it."""
-        return f"{self.file}line {self.line}"
+        return row_place(self.file, self.line)
+
+
+def row_place(file: str, line: int) -> str:
+    """``answers.csv line 12``; the file's name only where there are several."""
+    return f"{file}line {line}"
 
 
 @dataclass(slots=True)

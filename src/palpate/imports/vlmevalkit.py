@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from palpate.errors import SourceError
 from palpate.imports.own import table
 from palpate.imports.rows import Faults, Row
+from palpate.imports.unpacking import open_archive
 
 FIELDS = ("index", "question", "answer", "prediction")
 LETTERS = "ABCDEFGHIJ"
@@ -70,6 +71,7 @@ def _spreadsheet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise SourceError("spreadsheets need the package openpyxl", where=str(path), hint=hint) from None
     import zipfile
 
+    open_archive(path, "a spreadsheet").close()
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException) as fault:

@@ -337,3 +337,19 @@ def test_no_value_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, ch
     except SourceError as error:
         fault = str(error)
     assert len(found.answers) == 1 if fault is None else "line 1" in fault or "no column" in fault
+
+
+def test_a_long_table_is_read_row_by_row_and_names_are_kept_once(tmp_path: Path) -> None:
+    """A million rows must not each hold their own copy of the model, the case and the question."""
+    made = [row(case=f"i{i // 4}", prompt=f"Is there pneumonia? {i % 4}") for i in range(400)]
+    found = read_answers([write(tmp_path / "a.csv", made)])
+    assert len({id(a.prompt) for a in found.answers}) == 4
+    assert len({id(a.case) for a in found.answers}) == 100
+    assert len({id(a.model) for a in found.answers}) == len({id(a.condition) for a in found.answers}) == 1
+    assert "400 rows" in found.notes[0]
+
+
+def test_a_repeated_question_names_the_line_of_the_first_in_its_file(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a.csv", [row(), row(case="i2")]), write(tmp_path / "b.csv", [row(case="i3"), row(case="i2")])
+    with pytest.raises(SourceError, match=r"b\.csv line 3: the same model.* as a\.csv line 3"):
+        read_answers([first, second])

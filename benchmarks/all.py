@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import phantom_speed, reading_speed, startup_and_demo
+from benchmarks import overhead, phantom_speed, reading_speed, startup_and_demo
 
 PRINTED = ("measure_speed", "prompts_per_second")  # these print tables of their own
 
@@ -16,11 +16,11 @@ PRINTED = ("measure_speed", "prompts_per_second")  # these print tables of their
 def main() -> None:
     """Run and print; figures with one number each go into the JSON too."""
     figures: dict[str, float | str] = {"python": platform.python_version(), "machine": platform.machine()}
-    for module in (startup_and_demo, phantom_speed, reading_speed):
+    for module in (startup_and_demo, phantom_speed, reading_speed, overhead):
         found = module.measure()
         figures |= found
         for name, value in found.items():
-            print(f"{name:32} {value:10.2f}")
+            print(f"{name:48} {value:10.2f}")
     target = Path("build/bench.json")
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ empty folder and gives the options.
 
 from __future__ import annotations
 
+import atexit
 import csv
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from chat_server import ChatServer
 from palpate.registry import part
 from small import make_images
 
@@ -78,6 +80,14 @@ def _hf(folder: Path) -> Mapping[str, Any]:
     return {"path": str(folder / "llava"), "max_new_tokens": 4, "device": "cpu", "threads": 1}
 
 
+def _endpoint(folder: Path) -> Mapping[str, Any]:
+    pytest.importorskip("openai")
+    serving = ChatServer().running()
+    server = serving.__enter__()
+    atexit.register(serving.__exit__, None, None, None)
+    return {"base_url": server.url, "model": "served-model"}
+
+
 def _bundled(folder: Path) -> Mapping[str, Any]:
     pytest.importorskip("torch")
     weights = Path(str(importlib.util.find_spec("palpate.models").submodule_search_locations[0])) / "bundled" / "phantom-llava"  # type: ignore[index, union-attr]
@@ -96,7 +106,12 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "phantom": lambda folder: {"modality": "chest_xray", "size": 32},
         "table": _table,
     },
-    "models": {"bundled": _bundled, "hf": _hf, "scripted": lambda folder: {"accuracy": 0.8, "refusal_rate": 0.1}},
+    "models": {
+        "endpoint": _endpoint,
+        "bundled": _bundled,
+        "hf": _hf,
+        "scripted": lambda folder: {"accuracy": 0.8, "refusal_rate": 0.1},
+    },
 }
 
 

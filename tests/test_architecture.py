@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cases", "perturbations", "models", "readings", "measures"),
     ("prompts",),
     ("parts", "stats"),
-    ("nouns", "errors"),
+    ("nouns", "errors", "spending"),
 )
 """Highest first. What is on one line never imports one another; all else only downward."""
 RANK = {unit: rank for rank, line in enumerate(LAYERS) for unit in line}

@@ -228,6 +228,8 @@ class Answer:
     ``margin``: log p(spellings that assert the condition) − log p(spellings that deny it), natural log, at the first
     answer token; positive means "condition present". ``mass``: the total probability of those spellings, 0 to 1.
     Both None where the form is open or the model gives no probabilities. ``error`` names the cause, with status ERROR.
+    ``asked`` False, with status ERROR: the question was never put, for a budget is spent or a server has gone; such an
+    answer is never recorded, and the question stays open.
     """
 
     status: Status
@@ -238,6 +240,7 @@ class Answer:
     tokens_out: int | None = None
     seconds: float | None = None
     error: str | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +254,17 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work."""
+    """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work.
+
+    ``unasked``: trials put aside because the budget is spent; they stay open.
+    """
 
     done: int
     total: int
     reused: int
     errors: int
     model: str
+    unasked: int = 0
 
 
 class Outcome(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from palpate.nouns import Answer, CaseSet, Estimate, Lineage, Outcome, Panel, Prompt, Stimulus
+from palpate.nouns import Answer, CaseSet, Estimate, Lineage, Outcome, Panel, Price, Prompt, Stimulus
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,6 +126,57 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Free memory and connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a served model's questions go: the host's name, and whether that is another machine."""
+
+    host: str
+    remote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a served model may still spend (None: no limit): tokens in and out together, and money at ``price``."""
+
+    tokens: int | None = None
+    money: float | None = None
+    price: Price | None = None
+
+
+BUDGET_SPENT = "the budget is spent"
+"""Cause of an Answer that was not asked, where nothing went wrong."""
+
+
+@runtime_checkable
+class ServedModel(Model, Protocol):
+    """A Model that is somewhere else, and is asked over a connection.
+
+    The driver asks it in its own process, from ``asks_at_once`` threads side by side, so that the server stays full. A
+    question it does not put, because the allowance is spent or the server has gone, comes back with ``asked`` False.
+    """
+
+    @property
+    def asks_at_once(self) -> int:
+        """How many calls of ``ask`` it likes side by side."""
+        ...
+
+    def destination(self) -> Destination:
+        """Where the questions go. Nothing is sent to find out."""
+        ...
+
+    def tokens(self, prompt: Prompt, *, image: bool) -> tuple[int, int]:
+        """(tokens in, most tokens out) of a question: what a plan reckons with before anything was sent."""
+        ...
+
+    def allow(self, allowance: Allowance) -> None:
+        """From now on spend at most this."""
+        ...
+
+    def observed(self) -> Mapping[str, Any]:
+        """What was found out about the server while asking: recorded in the model's environment, never in its identity."""
         ...
 
 

@@ -20,6 +20,7 @@ from palpate.report.tables import PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
+from palpate.stages.costs import open_blocks, sendings, spent
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.outlook import resolutions, supposed, usage
 from palpate.stages.pilot import Pilot
@@ -136,7 +137,7 @@ class Results:
     def _view(self) -> ReportView:
         with self.folder.ledger() as ledger:
             conditions = gating.gate(self.study.conditions, self.estimates)
-            return gather(self.study, ledger, self.estimates, self.panels, conditions, self._images())
+            return gather(self.study, ledger, self.estimates, self.panels, conditions, self._images(), spent(self.study, ledger))
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path."""
@@ -284,19 +285,19 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
     models = planned.study.models
     each = planned.n_trials / max(len(models), 1)
     answered = dict.fromkeys((m.name for m in models), 0)
+    to_send = sendings(planned, None)
     if out is not None and RunFolder(out).exists():
         with RunFolder(out).ledger() as ledger:
-            ok = {key for key, (_, error) in ledger.attempts().items() if not error}
-        answered = {m.name: sum(bytes.fromhex(t.key) in ok for b in planned.blocks(m) for t in b.trials) for m in models}
+            answered = {m.name: round(each) - sum(map(len, open_blocks(planned, m, ledger))) for m in models}
+            to_send = sendings(planned, ledger) if to_send else []
     rows = []
     for task in planned.study.tasks:
         found = planned.cases[task.name]
         groups = len({c.group for c in found.cases})
         positive = sum(c.label for c in found.cases)
         rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
-    names = tuple(answered)
-    total = sum(answered.values())
-    summary = PlanSummary(planned.study.name, names, tuple(rows), planned.n_trials, planned.n_blocks, total, str(out or ""))
+    counts = (planned.n_trials, planned.n_blocks, sum(answered.values()))
+    summary = PlanSummary(planned.study.name, tuple(answered), tuple(rows), *counts, str(out or ""), tuple(to_send))
     return summary, {name: 1 - done / each if each else 0.0 for name, done in answered.items()}
 
 

@@ -16,6 +16,7 @@ from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
 from palpate.parts import AskingMethod, Labels, ModelKind, ModelSpec, ReadingMethod, ReadingSpec, Sample, Thresholds
 from palpate.perturbation_sets import check_mirrors, chosen_perturbations
 from palpate.registry import offered, part, parts
+from palpate.spending import Budget
 from palpate.store.keys import digest
 from palpate.store.ledger import Ledger
 from palpate.study_file import ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
@@ -59,6 +60,7 @@ class Study:
     ask: AskSettings = AskSettings()
     report: ReportSettings = ReportSettings()
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
+    budget: Budget | None = None
     text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
     origin: str = field(default="", compare=False)  # the file it was read from, for errors to name
 
@@ -145,6 +147,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
         prices=_prices(parsed, [m.name for m in models], where),
+        budget=_budget(parsed, where),
     )
     return replace(study, text=_explicit(parsed, study, folder), origin=where)
 
@@ -312,6 +315,17 @@ def _prices(parsed: StudyFile, models: list[str], where: str) -> dict[str, Price
         if name not in models:
             raise unknown_name(name, models, noun="model", where=f"{where}: prices.{name}")
     return {name: Price(p.input, p.output, p.currency) for name, p in parsed.prices.items()}
+
+
+def _budget(parsed: StudyFile, where: str) -> Budget | None:
+    given = parsed.budget
+    currencies = sorted({p.currency for p in parsed.prices.values()})
+    if given.money is not None and len(currencies) != 1:
+        problem = f"is in {' or '.join(currencies)}?" if currencies else "cannot be kept without prices"
+        raise StudyError(
+            problem, where=f"{where}: budget.money", expected="[prices.MODEL] of every model that costs, in one currency"
+        )
+    return None if given.money is None and given.tokens is None else Budget(given.tokens, given.money)
 
 
 def _unique(names: list[str], where: str, noun: str) -> None:

@@ -85,6 +85,13 @@ class PriceFile(_File):
     currency: str = Field("USD", min_length=1)
 
 
+class BudgetFile(_File):
+    """``[budget]``: the most that asking may come to, over every sitting of a run; what is left then stays unasked."""
+
+    tokens: int | None = Field(None, ge=1)
+    money: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+
 class MeasureFile(_File):
     """``[measure]``."""
 
@@ -157,6 +164,7 @@ class StudyFile(_File):
     tasks: list[TaskEntry] = Field(min_length=1)
     pairs: list[PairFile] | None = None
     prices: dict[str, PriceFile] = {}
+    budget: BudgetFile = BudgetFile()
     measure: MeasureFile = MeasureFile()
     verdicts: VerdictsFile = VerdictsFile()
     ask: AskFile = AskFile()

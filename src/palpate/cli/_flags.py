@@ -13,6 +13,7 @@ import click
 from palpate.errors import PalpateError
 
 if TYPE_CHECKING:
+    from palpate.nouns import Tally
     from palpate.stages.plan import Plan
     from palpate.study import Study
 
@@ -67,17 +68,46 @@ def with_workers(study: Study, workers: int | None) -> Study:
     return study if workers is None else replace(study, ask=replace(study.ask, workers=workers))
 
 
+def announce(planned: Plan, out: Path, quiet: bool) -> None:
+    """What is about to be asked; quietly, only what leaves this machine: that is never left unsaid."""
+    from palpate.report import words
+    from palpate.report.tables import render_plan
+    from palpate.results import planned_summary
+
+    summary = planned_summary(planned, out)
+    if not quiet:
+        click.echo(render_plan(summary), err=True, nl=False)
+    for sending in summary.sendings if quiet else ():
+        if sending.remote:
+            click.echo(words.sending(sending), err=True)
+
+
+def note_unasked(tally: Tally) -> None:
+    """Say what a spent budget has left unasked, and how to go on."""
+    if tally.unasked:
+        click.echo(
+            f"the budget is spent: {tally.unasked:,} of {tally.total:,} questions were not asked; "
+            "to go on, raise [budget] in the study file and run the same command again",
+            err=True,
+        )
+
+
 def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
     """Run a study and say how it went: the plan before, progress on the way, a summary after."""
     from palpate import pipeline
-    from palpate.report.tables import render_plan
     from palpate.report.terminal import progress, render_summary
-    from palpate.results import planned_summary
 
-    def say(planned: Plan) -> None:
-        if not quiet:
-            click.echo(render_plan(planned_summary(planned, out)), err=True, nl=False)
+    last: list[Tally] = []
 
     with progress(quiet=quiet) as advance:
-        results = pipeline.run(with_workers(study, workers), out, on_plan=say, on_progress=advance)
+
+        def tell(tally: Tally) -> None:
+            last[:] = [tally]
+            advance(tally)
+
+        results = pipeline.run(
+            with_workers(study, workers), out, on_plan=lambda planned: announce(planned, out, quiet), on_progress=tell
+        )
+    for tally in last:
+        note_unasked(tally)
     click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import click
 
-from palpate.cli._flags import OUT, QUIET, RUN, STUDY, WORKERS, default_out, key_values, plainly, run_study, with_workers
+from palpate.cli._flags import (
+    OUT,
+    QUIET,
+    RUN,
+    STUDY,
+    WORKERS,
+    announce,
+    default_out,
+    key_values,
+    note_unasked,
+    plainly,
+    run_study,
+    with_workers,
+)
 
 
 @click.command()
@@ -82,9 +95,11 @@ def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
     loaded = with_workers(Study.load(study), workers)
     folder = RunFolder(out or default_out(loaded.name))
     planned = make_plan(loaded)
+    announce(planned, folder.path, quiet=True)
     with progress(quiet=quiet) as advance:
         done = pipeline.ask(planned, folder, advance)
     click.echo(f"{done.done} of {done.total} asked, {done.reused} of them before, {done.errors} ended as errors: {folder.path}")
+    note_unasked(done)
 
 
 @click.command()

@@ -7,14 +7,15 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
-from palpate.errors import RunError
+from palpate.errors import PalpateError, RunError
 from palpate.executors._work import answer
 from palpate.nouns import Answer, Block
-from palpate.parts import Model, ModelSpec
+from palpate.parts import Allowance, Model, ModelSpec, ServedModel
 from palpate.registry import part
 
 Batch = Sequence[Block]
@@ -26,6 +27,7 @@ class LocalExecutor:
     def __init__(self, workers: int = 1, seed: int = 0) -> None:
         self.workers, self.seed = workers, seed
         self._pool: ProcessPoolExecutor | None = None
+        self._observed: dict[str, Mapping[str, Any]] = {}
 
     def batch_size(self, model: ModelSpec) -> int:
         """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
@@ -35,12 +37,32 @@ class LocalExecutor:
         finally:
             built.close()
 
-    def run(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
-        """Ask one model. Raises ModelError where it cannot work at all, RunError where a worker dies."""
-        if self.workers <= 1:
-            yield from self._here(model, batches)
-        else:
-            yield from self._pooled(model, batches)
+    def run(
+        self, model: ModelSpec, batches: Iterable[Batch], allowance: Allowance | None = None
+    ) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        """Ask one model. Raises ModelError where it cannot work at all, RunError where a worker dies.
+
+        A served model is asked from this process whatever ``workers`` says: its work is done elsewhere, and one process
+        keeps its limits and its ``allowance``.
+        """
+        built: Model = part("models", model.kind).build(model)
+        try:
+            if isinstance(built, ServedModel):
+                if allowance is not None:
+                    built.allow(allowance)
+                yield from self._served(built, batches)
+            elif self.workers <= 1:
+                yield from self._here(built, batches)
+            else:
+                yield from self._pooled(model, batches)
+        finally:
+            built.close()
+            if isinstance(built, ServedModel):
+                self._observed[model.name] = built.observed()
+
+    def observed(self, model: ModelSpec) -> Mapping[str, Any]:
+        """What a served model has found out about its server so far; empty for any other."""
+        return self._observed.get(model.name, {})
 
     def close(self) -> None:
         """End the workers, without waiting for what they are at: whatever matters was handed over already."""
@@ -52,13 +74,32 @@ class LocalExecutor:
                 worker.terminate()
             self._pool = None
 
-    def _here(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
-        built: Model = part("models", model.kind).build(model)
+    def _here(self, built: Model, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        for batch in batches:
+            yield batch, answer(built, batch, self.seed)
+
+    def _served(self, built: ServedModel, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+        """Batches side by side in threads, which open images while others wait for the server; yielded in the order given."""
+        threads = ThreadPoolExecutor(built.asks_at_once)
+        waiting: deque[tuple[Batch, Future[list[list[Answer]]]]] = deque()
         try:
             for batch in batches:
-                yield batch, answer(built, batch, self.seed)
+                waiting.append((batch, threads.submit(answer, built, batch, self.seed)))
+                if len(waiting) > built.asks_at_once:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+        except (PalpateError, KeyboardInterrupt):
+            # Answers that are there were paid for: they are handed over before the fault is.
+            for batch, future in list(waiting):
+                if future.done() and future.exception() is None:
+                    yield batch, future.result()
+            raise
         finally:
-            built.close()
+            for _, future in waiting:
+                future.cancel()
+            built.close()  # ends what is under way, so that no thread waits for it
+            threads.shutdown(wait=True)
 
     def _pooled(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
         if self._pool is None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from palpate import __version__
 from palpate.nouns import OUTCOME_CODE, Case, ConditionResult, Estimate, Lineage, Outcome, Panel, Status
 from palpate.registry import parts
+from palpate.report import words
 from palpate.report.view import Counts, Example, ExampleAnswer, ModelCard, ReportView, TaskCard
+from palpate.spending import Cost
 from palpate.store.ledger import Ledger
 from palpate.store.planned import Planned
 from palpate.study import Study, model_presets
@@ -31,6 +33,7 @@ def gather(
     panels: Sequence[Panel],
     conditions: Sequence[ConditionResult],
     images: Images,
+    costs: Sequence[Cost] = (),
 ) -> ReportView:
     """Everything a report of this run shows. ``images``: task → case id → case, for the tasks whose pixels may be shown."""
     planned = Planned(ledger)
@@ -50,8 +53,9 @@ def gather(
         conditions=tuple(conditions),
         examples=tuple(_examples(study, ledger, planned, panels, images)),
         definitions={name: text for measure in parts("measures").values() for name, text in measure.estimates.items()},
-        environment=last,
+        environment=last | {f"asked of {c.model}": words.spent(c) for c in costs},
         seconds=ledger.seconds(),
+        costs=tuple(costs),
         thresholds=study.thresholds,
     )
 

@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+from palpate.report import words
+from palpate.spending import Sending
+from palpate.store.integrity import Checked
+from palpate.store.salvage import Salvaged
 
 if TYPE_CHECKING:
     from palpate.report.planned import Outlook
-from palpate.store.integrity import Checked
-from palpate.store.salvage import Salvaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class PlanSummary:
     blocks: int
     answered: int
     out: str = ""  # the run folder looked into, if any
+    sendings: tuple[Sending, ...] = ()  # what would go to served models
     outlook: Outlook | None = None  # what it takes and can show, where that was asked for
 
     def __str__(self) -> str:
@@ -96,6 +99,7 @@ def render_plan(plan: PlanSummary) -> str:
     left_out = sum(row[-1] for row in plan.tasks)
     named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."
     notes = [Text(f"{left_out} files were left out; {named}")] if left_out else []
+    notes += [Text(words.sending(s), style="bold" if s.remote else "") for s in plan.sendings]
     return render(Text(f"Study {plan.study}: {', '.join(plan.models)}"), table, *notes, Text(closing))
 
 

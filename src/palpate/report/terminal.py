@@ -121,6 +121,7 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
     things += [Text(f"Not examined: {' '.join(missing)}", style="dim")] if missing else []
     things += [Text(f"error, {n:,} times: {words.line(cause)}", style="red") for cause, n in view.counts.errors.items()]
     things += [Text(left) for left in [words.left_out(view)] if left]
+    things += [Text(f"{words.line(c.model)}: {words.spent(c)}") for c in view.costs]
     things += [Text(f"{c.held.value}: {words.line(c.condition.text)} – {words.line(c.why)}") for c in view.conditions]
     things += [Text(f"report: {report}", overflow="fold")] if report else []
     lines = render(*things, width=width or WIDTH).splitlines()

@@ -8,6 +8,7 @@ from typing import Any
 
 from palpate.nouns import ConditionResult, Estimate, Lineage, Outcome, Prompt
 from palpate.parts import Thresholds
+from palpate.spending import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +107,5 @@ class ReportView:
     definitions: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    costs: tuple[Cost, ...] = ()  # of the models that are served, or priced
     thresholds: Thresholds = field(default_factory=Thresholds)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate, Form, Outcome
 from palpate.report.view import ExampleAnswer, ReportView
+from palpate.spending import Cost, Sending
 
 NOTHING = "–"
 MINUS = "−"
@@ -156,6 +157,30 @@ def of(e: Estimate) -> str:
 def count(n: int, noun: str, plural: str = "") -> str:
     """``1 image``, ``1,200 images``."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def spent(cost: Cost) -> str:
+    """What asking one model has come to."""
+    money = "" if cost.money is None else f"; {_money(cost)}"
+    return f"{cost.questions:,} answers, {cost.tokens_in:,} tokens in, {cost.tokens_out:,} out{money}"
+
+
+def sending(planned: Sending) -> str:
+    """Where images would go, how many, and what it may cost: said before anything is sent."""
+    cost = planned.cost
+    money = "at a price the study does not name" if cost.money is None else f"at most about {_money(cost)}"
+    tokens = f"{cost.questions:,} questions, about {cost.tokens_in:,} tokens in, at most {cost.tokens_out:,} out"
+    what = f"{count(planned.images, 'image')} will leave" if planned.images else "the texts of answers will leave"
+    to = f"to be {'shown to' if planned.images else 'read by'} {line(cost.model)}"
+    if planned.remote:
+        return f"{what} this machine for {line(planned.host)}, {to}: {tokens}, {money}"
+    at = f"{count(planned.images, 'image')} for {line(cost.model)}, served on this machine: {tokens}"
+    return at if cost.money is None else f"{at}, {money}"
+
+
+def _money(cost: Cost) -> str:
+    amount = cost.money or 0.0
+    return f"{amount:,.2f} {line(cost.currency)}" if amount >= 0.01 or amount == 0 else f"{amount:.2g} {line(cost.currency)}"
 
 
 def duration(seconds: float) -> str:

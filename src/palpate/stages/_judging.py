@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from palpate.errors import PalpateError
 from palpate.nouns import Answer, Block, Case, Outcome, Perturbation, Prompt, Reading, Status, Stimulus, Tally, Trial
-from palpate.parts import AskingMethod, Model, ReadingMethod, ReadingSpec, ReadText, Rubric
+from palpate.parts import AskingMethod, Model, ReadingMethod, ReadingSpec, ReadText, Rubric, ServedModel
 from palpate.registry import part
 from palpate.store import keys
 from palpate.store.judgements import Judgements
@@ -134,6 +134,9 @@ class Judging:
             for batch in self._batches(list(waiting.values())):
                 readings, replies = [], []
                 for question, reply in batch:
+                    if not reply.asked:  # the server has gone: no attempt, and still to be asked
+                        left[question.trial.key] = question
+                        continue
                     question.attempt += 1
                     read = [(u, self._said(reply, u, self._rubric(u))) for u in question.about]
                     if any(found is None for _, found in read):
@@ -156,7 +159,9 @@ class Judging:
         return rubric
 
     def _batches(self, questions: list[_Question]) -> Iterator[list[tuple[_Question, Answer]]]:
-        for batch in _cut(questions, BLOCK * max(1, self._model.blocks_at_once)):
+        # What is served takes many questions at once: as many as it would be asked by threads side by side.
+        many = self._model.asks_at_once if isinstance(self._model, ServedModel) else 1
+        for batch in _cut(questions, BLOCK * max(1, self._model.blocks_at_once) * many):
             trials = [q.trial for q in batch]
             blocks = [Block(self._spec.name, "", TEXT, Perturbation(), tuple(block)) for block in _cut(trials, BLOCK)]
             try:

@@ -2,105 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
+from palpate.errors import ModelError
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block, Response, Status, Tally, Trial
-from palpate.parts import ModelSpec
+from palpate.parts import BUDGET_SPENT, ModelSpec
+from palpate.stages.costs import allowance, check_prices
 from palpate.stages.plan import Plan
 from palpate.store.ledger import Ledger
 
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
 
 
-Attempts = dict[bytes, tuple[int, bool]]
+Waiting = dict[bytes, int]
+"""Key → attempts before this one, of what was handed out in this round and has no answer: as much as is under way, and failed."""
 
 
 def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callable[[Tally], None] | None = None) -> Tally:
     """Answer every trial of the plan that has no answer. Failed ones are asked again, ``study.ask.attempts`` times in all.
 
-    Returns the final tally. What is already answered is never asked again, under whatever study it was asked.
+    Returns the final tally. What is already answered is never asked again, under whatever study it was asked. Where the
+    study's budget is spent the rest stays unasked. Raises ModelError where a model cannot go on; what it answered is kept.
     """
-    seen = ledger.attempts()
+    check_prices(plan.study)
     tally = _Count(plan.n_trials, on_progress)
     for model in plan.study.models:
         size = executor.batch_size(model)
-        tally.model = model.name
+        tally.model, tally.stopped = model.name, ""
+        tally.due += sum(plan.trials_by_task().values())
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
-            batches = _pending(plan, model, seen, size, tally, again)
-            for batch, answers in executor.run(model, batches):
-                _store(ledger, seen, batch, answers, tally, again)
-            if not tally.failed_now:
+            waiting: Waiting = {}
+            batches = _pending(plan, model, ledger, waiting, size, tally, again)
+            limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, ledger, model)}
+            try:
+                for batch, answers in executor.run(model, batches, **limit):
+                    _store(ledger, waiting, batch, answers, tally, again)
+            finally:
+                _record_observed(plan, ledger, model, executor.observed(model))
+            if tally.stopped not in ("", BUDGET_SPENT):
+                hint = "what was answered is kept: run the same command again to go on"
+                raise ModelError(tally.stopped, where=f"model {model.name!r}", hint=hint)
+            if tally.stopped or not tally.failed_now:
                 break
+        tally.put_aside()
     tally.report()
     return tally.progress()
+
+
+def _record_observed(plan: Plan, ledger: Ledger, model: ModelSpec, observed: Mapping[str, Any]) -> None:
+    """What was found out about a server on the way stands beside what was known before; the identity is as it was."""
+    if observed:
+        known = plan.fingerprints[model.name]
+        ledger.add_model(model.name, known.identity, {**known.environment, **observed})
 
 
 @dataclass
 class _Count:
     total: int
     on_progress: Callable[[Tally], None] | None
+    due: int = 0  # of the models asked so far
     done: int = 0
     reused: int = 0
     errors: int = 0
     failed_now: int = 0
     model: str = ""
+    stopped: str = ""  # why this model is asked no more
+    unasked: int = 0
 
     def progress(self) -> Tally:
-        return Tally(self.done, self.total, self.reused, self.errors, self.model)
+        return Tally(self.done, self.total, self.reused, self.errors, self.model, self.unasked)
+
+    def put_aside(self) -> None:
+        """Of a model that was stopped, what is not done by now stays unasked."""
+        self.unasked = self.due - self.done
 
     def report(self) -> None:
         if self.on_progress is not None:
             self.on_progress(self.progress())
 
 
-def _pending(plan: Plan, model: ModelSpec, seen: Attempts, size: int, tally: _Count, again: bool) -> Iterator[list[Block]]:
+def _pending(
+    plan: Plan, model: ModelSpec, ledger: Ledger, waiting: Waiting, size: int, tally: _Count, again: bool
+) -> Iterator[list[Block]]:
     """Batches of Blocks with something left to ask. The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
     blocks = plan.blocks(model)
-    # Two tasks or cases may ask the very same thing of the very same image: it is asked once, however far workers run ahead.
-    taken: set[bytes] = set()
     while batch := list(islice(blocks, size)):
         left = []
         for block in batch:
-            trials = tuple(t for t in block.trials if _unanswered(t, seen, taken))
+            known = ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
+            trials = tuple(t for t in block.trials if _unanswered(t, known, waiting))
             if not again:
                 reused = len(block.trials) - len(trials)
                 tally.done += reused
                 tally.reused += reused
             if trials:
                 left.append(replace(block, trials=trials))
-        if left:
+        if left and not tally.stopped:  # else only counted
             yield left
 
 
-def _unanswered(trial: Trial, seen: Attempts, taken: set[bytes]) -> bool:
+def _unanswered(trial: Trial, known: Mapping[bytes, tuple[int, bool]], waiting: Waiting) -> bool:
+    """Two tasks or cases may ask the very same thing of the very same image: it is asked once, however far workers run ahead."""
     key = bytes.fromhex(trial.key)
-    attempt = seen.get(key)
-    if (attempt is not None and not attempt[1]) or key in taken:
+    before, open_ = known.get(key, (0, True))
+    if not open_ or key in waiting:
         return False
-    taken.add(key)
+    waiting[key] = before
     return True
 
 
-def _store(ledger: Ledger, seen: Attempts, batch: Sequence[Block], answers: list[list[Answer]], tally: _Count, again: bool) -> None:
+def _store(
+    ledger: Ledger, waiting: Waiting, batch: Sequence[Block], answers: list[list[Answer]], tally: _Count, again: bool
+) -> None:
     answered: list[tuple[Trial, Response]] = []
     for block, given in zip(batch, answers, strict=True):
         for trial, answer in zip(block.trials, given, strict=True):
-            attempt = seen.get(bytes.fromhex(trial.key), (0, False))[0] + 1
+            if not answer.asked:
+                tally.stopped = tally.stopped or answer.error or ""
+                continue
+            attempt = waiting[bytes.fromhex(trial.key)] + 1
             answered.append((trial, Response(trial.key, attempt, _storable(answer))))
     ledger.append(answered)
     failed = 0
     for trial, response in answered:
-        error = response.answer.status is Status.ERROR
-        failed += error
-        seen[bytes.fromhex(trial.key)] = (response.attempt, error)
+        if response.answer.status is Status.ERROR:
+            failed += 1  # and still waiting: not asked again before the next round
+        else:
+            del waiting[bytes.fromhex(trial.key)]
     tally.failed_now += failed
     tally.errors += failed if not again else failed - len(answered)
-    tally.done += 0 if again else sum(len(b.trials) for b in batch)
+    tally.done += 0 if again else len(answered)
     tally.report()
 
 

@@ -12,7 +12,7 @@ from palpate.store import keys
 from palpate.store.ledger import Ledger, Unread
 from palpate.study import Study
 
-BATCH = 10_000
+BATCH = 2_000  # answers held at once: memory does not grow with their number
 
 RubricOf = Callable[[Unread], Rubric | None]
 

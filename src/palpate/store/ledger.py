@@ -267,9 +267,10 @@ class Ledger:
 
     # ------------------------------------------------------------ what came back
 
-    def attempts(self) -> dict[bytes, tuple[int, bool]]:
-        """Key → (attempts so far, whether the last one ended as an error)."""
-        rows = self._select("SELECT key, attempt, status FROM response ORDER BY attempt")
+    def attempts(self, keys: Sequence[bytes] | None = None) -> dict[bytes, tuple[int, bool]]:
+        """Key → (attempts so far, whether the last one ended as an error), of every key, or of those given."""
+        chosen = "" if keys is None else f"WHERE key IN ({','.join('?' * len(keys))})"
+        rows = self._select(f"SELECT key, attempt, status FROM response {chosen} ORDER BY attempt", tuple(keys or ()))
         return {key: (attempt, status == Status.ERROR) for key, attempt, status in rows}
 
     def append(self, answered: Iterable[tuple[Trial, Response]]) -> None:
@@ -302,13 +303,16 @@ class Ledger:
 
     def unread(self, method: str, after: int, limit: int) -> list[Unread]:
         """The next ``limit`` responses past row ``after`` that have something to read and that ``method`` has not read."""
-        rows = self._select(
-            f"SELECT p.task, p.record, {RESPONSE_COLUMNS} FROM response r JOIN prompt p ON p.id = r.prompt"
-            " WHERE r.id > ? AND r.status != 'error'"
-            " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
-            (after, method, limit),
+        rows = list(
+            self._select(
+                f"SELECT p.task, p.record, {RESPONSE_COLUMNS} FROM response r JOIN prompt p ON p.id = r.prompt"
+                " WHERE r.id > ? AND r.status != 'error'"
+                " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
+                (after, method, limit),
+            )
         )
-        return [Unread(row[2], row[0], prompt_from(json.loads(row[1])), response_from(row[2:])) for row in rows]
+        prompts = {record: prompt_from(json.loads(record)) for record in {row[1] for row in rows}}  # few, of many answers
+        return [Unread(row[2], row[0], prompts[row[1]], response_from(row[2:])) for row in rows]
 
     def reader(self, spec: str) -> str | None:
         """Under which name the reading the study describes so (a digest) was last kept; None where it never read."""
@@ -405,6 +409,14 @@ class Ledger:
         """Key → (status, cause of an error) of every trial's last attempt."""
         rows = self._select("SELECT key, status, error FROM response ORDER BY attempt")
         return {key: (Status(status), error or "") for key, status, error in rows}
+
+    def tokens(self) -> dict[str, tuple[int, int, int, int]]:
+        """Model → (attempts that were answered or counted, those whose tokens were counted, their tokens in, and out)."""
+        rows = self._select(
+            "SELECT m.name, count(*), count(r.tokens_in), coalesce(sum(r.tokens_in), 0), coalesce(sum(r.tokens_out), 0)"
+            " FROM response r JOIN model m ON m.id = r.model WHERE r.status != 'error' OR r.tokens_in IS NOT NULL GROUP BY m.name"
+        )
+        return {name: (attempts, counted, tokens_in, tokens_out) for name, attempts, counted, tokens_in, tokens_out in rows}
 
     def seconds(self) -> float:
         """Model seconds spent on all answers together."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from palpate.nouns import Outcome
 from palpate.report import words
 from palpate.report.view import Counts, ExampleAnswer, ReportView
+from palpate.spending import Cost, Sending
 from synthetic_report import MODELS, TASKS, estimate
 
 
@@ -167,3 +168,28 @@ def test_one_finds_exact_groups_only(view: ReportView) -> None:
 )
 def test_an_answer_is_judged_by_its_label(outcome: Outcome | None, label: int, said: tuple[str, str]) -> None:
     assert words.judged(ExampleAnswer("m", "p", "?", "text", outcome), label) == said
+
+
+COST = Cost("gpt", 2880, 1_200_000, 92_160, 3.9216, "USD")
+
+
+def test_what_was_spent() -> None:
+    assert words.spent(COST) == "2,880 answers, 1,200,000 tokens in, 92,160 out; 3.92 USD"
+    assert words.spent(replace(COST, money=None)) == "2,880 answers, 1,200,000 tokens in, 92,160 out"
+    assert words.spent(replace(COST, money=0.0)).endswith("; 0.00 USD")
+    assert words.spent(replace(COST, money=0.0031)).endswith("; 0.0031 USD")  # a cost that is not zero is not shown as zero
+
+
+def test_what_would_leave_the_machine() -> None:
+    far = Sending("api.example.org", True, 240, COST)
+    assert words.sending(far) == (
+        "240 images will leave this machine for api.example.org, to be shown to gpt: "
+        "2,880 questions, about 1,200,000 tokens in, at most 92,160 out, at most about 3.92 USD"
+    )
+    assert words.sending(replace(far, images=1)).startswith("1 image will leave")
+    assert words.sending(replace(far, images=0)).startswith(
+        "the texts of answers will leave this machine for api.example.org, to be read"
+    )
+    assert words.sending(replace(far, cost=replace(COST, money=None))).endswith("at a price the study does not name")
+    near = words.sending(Sending("localhost", False, 240, replace(COST, money=None)))
+    assert near == "240 images for gpt, served on this machine: 2,880 questions, about 1,200,000 tokens in, at most 92,160 out"

@@ -48,6 +48,9 @@ class Recording:
                 [[self.answers(t.key) or a for t, a in zip(b.trials, g, strict=True)] for b, g in zip(batch, given, strict=True)],
             )
 
+    def observed(self, model: ModelSpec) -> dict[str, Any]:
+        return {}
+
     @property
     def asked(self) -> list[str]:
         return [t.key for batch in self.batches for block in batch for t in block.trials]

@@ -401,3 +401,13 @@ def test_a_ledger_in_a_folder_that_may_only_be_read(unprivileged: Path) -> None:
         assert "choose another --out" in fault.value.hint
     finally:
         unprivileged.chmod(0o777)
+
+
+def test_attempts_of_some_keys(book: Ledger) -> None:
+    book.append(answered(0, 1, 2))
+    book.append(answered(1, attempt=2, answer=Answer(Status.ERROR, error="x")))
+    of = [bytes.fromhex(trial(n).key) for n in range(4)]
+    assert book.attempts(of[1:2]) == {of[1]: (2, True)}
+    assert book.attempts(of) == book.attempts() == {of[0]: (1, False), of[1]: (2, True), of[2]: (1, False)}
+    assert book.attempts([]) == {}
+    assert book.attempts([of[3]]) == {}

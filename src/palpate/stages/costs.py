@@ -1,0 +1,117 @@
+"""What asking costs: what is expected before anything is sent, what was spent so far, and what may still be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from palpate.errors import PalpateError, StudyError
+from palpate.nouns import Form, Polarity, Prompt, Trial
+from palpate.parts import Allowance, Model, ModelSpec, ServedModel
+from palpate.registry import part
+from palpate.spending import Cost, Sending
+from palpate.stages.plan import Plan
+from palpate.store.ledger import Ledger
+from palpate.study import Study
+
+TYPICAL = Prompt("reading", "x" * 900, Form.OPEN, Polarity.POSITIVE, "reading")
+"""As long as a question about an answer."""
+
+
+def spent(study: Study, ledger: Ledger) -> list[Cost]:
+    """Per model of the study that counts tokens or has a price: every attempt in the ledger, failed ones too.
+
+    An answer whose server counted no tokens is reckoned at the mean of those that were counted.
+    """
+    found = []
+    counted = ledger.tokens()
+    for model in study.models:
+        questions, known, tokens_in, tokens_out = counted.get(model.name, (0, 0, 0, 0))
+        if known and (model.name in study.prices or _serves(model)):
+            scale = questions / known
+            found.append(_cost(study, model.name, questions, round(tokens_in * scale), round(tokens_out * scale)))
+    return found
+
+
+def check_prices(study: Study) -> None:
+    """Raises StudyError where a budget in money meets a remote model without a price: it could not be kept."""
+    if study.budget is None or study.budget.money is None:
+        return
+    for spec in study.models:
+        model: Model = part("models", spec.kind).build(spec)
+        if isinstance(model, ServedModel) and model.destination().remote and spec.name not in study.prices:
+            raise StudyError(
+                f"cannot be kept: {spec.name!r}, at {model.destination().host}, has no price",
+                where=f"{study.origin}: budget.money" if study.origin else "budget.money",
+                expected=f"[prices.{spec.name}] with input and output, per million tokens",
+            )
+
+
+def allowance(study: Study, ledger: Ledger, model: ModelSpec) -> Allowance:
+    """What is left of the study's budget for ``model``, after all that this run has ever spent."""
+    budget = study.budget
+    if budget is None:
+        return Allowance()
+    so_far = spent(study, ledger)
+    tokens = sum(c.tokens_in + c.tokens_out for c in so_far)
+    money = sum(c.money or 0.0 for c in so_far)
+    return Allowance(
+        None if budget.tokens is None else max(budget.tokens - tokens, 0),
+        None if budget.money is None else max(budget.money - money, 0.0),
+        study.prices.get(model.name),
+    )
+
+
+def sendings(plan: Plan, ledger: Ledger | None) -> list[Sending]:
+    """What is still to be sent to each served model, beyond what ``ledger`` answers.
+
+    Tokens in are those of earlier answers where there are any, else what the model's options reckon with; tokens out are the most.
+    """
+    counted = ledger.tokens() if ledger else {}
+    found = []
+    for spec in plan.study.models:
+        model: Model = part("models", spec.kind).build(spec)
+        waiting = list(open_blocks(plan, spec, ledger)) if isinstance(model, ServedModel) else []
+        if not isinstance(model, ServedModel) or not waiting:
+            continue
+        _, known, seen_in, _ = counted.get(spec.name, (0, 0, 0, 0))
+        reckoned = [model.tokens(trial.prompt, image=True) for trials in waiting for trial in trials]
+        total_in = round(seen_in / known * len(reckoned)) if known else sum(expected for expected, _ in reckoned)
+        cost = _cost(plan.study, spec.name, len(reckoned), total_in, sum(most for _, most in reckoned))
+        to = model.destination()
+        found.append(Sending(to.host, to.remote, len(waiting), cost))
+    return found + _readers(plan)
+
+
+def _readers(plan: Plan) -> list[Sending]:
+    """What remote models that read answers are sent: texts, no image; at most one question an answer."""
+    found = []
+    for reading in plan.study.all_readings:
+        model = None if reading.model is None else part("models", reading.model.kind).build(reading.model)
+        if reading.model is not None and isinstance(model, ServedModel) and model.destination().remote:
+            expected, most = model.tokens(TYPICAL, image=False)
+            n, to = plan.n_trials, model.destination()
+            found.append(Sending(to.host, True, 0, _cost(plan.study, reading.model.name, n, n * expected, n * most)))
+    return found
+
+
+def open_blocks(plan: Plan, spec: ModelSpec, ledger: Ledger | None) -> Iterator[list[Trial]]:
+    """Of every image, the trials of one model that ``ledger`` does not answer, where there are any."""
+    for block in plan.blocks(spec):
+        known = {} if ledger is None else ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
+        waiting = [t for t in block.trials if known.get(bytes.fromhex(t.key), (0, True))[1]]
+        if waiting:
+            yield waiting
+
+
+def _serves(spec: ModelSpec) -> bool:
+    try:
+        model: Model = part("models", spec.kind).build(spec)
+    except PalpateError:  # a checkpoint that has gone since: what it answered is measured all the same
+        return False
+    return isinstance(model, ServedModel)
+
+
+def _cost(study: Study, model: str, questions: int, tokens_in: int, tokens_out: int) -> Cost:
+    price = study.prices.get(model)
+    money = None if price is None else price.of(tokens_in, tokens_out)
+    return Cost(model, questions, tokens_in, tokens_out, money, price.currency if price else "")

@@ -278,3 +278,21 @@ def test_a_ledger_from_before_judges_is_read_and_grows(small_study: Path, ledger
         assert study.reading_by(old, "judge").endswith("unread")
     with Ledger(tmp_path / "ledger.sqlite") as grown:
         assert read(study, grown) == 2 * TRIALS
+
+
+def test_a_judge_is_held_to_its_schema_where_the_kind_can(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from palpate.models.scripted_judge import ScriptedJudgeKind
+    from palpate.readings.judge import SCHEMA
+
+    build = ScriptedJudgeKind.build
+    wished = {**ScriptedJudgeKind.options, "response_schema": "a schema", "max_new_tokens_open": "tokens"}
+    monkeypatch.setattr(ScriptedJudgeKind, "options", wished)
+    study = study_with(small_study)
+    assert study.readings[0].model.options["response_schema"] == SCHEMA
+    assert study.readings[0].model.options["max_new_tokens_open"] == 128
+    given = study_with(small_study, "max_new_tokens_open = 7").readings[0].model
+    assert given.options["max_new_tokens_open"] == 7  # what the study says stands
+    file = small_study.with_name("explicit.toml")
+    file.write_text(study.to_toml(), encoding="utf-8")
+    assert Study.load(file) == study
+    assert ScriptedJudgeKind.build is build

@@ -20,7 +20,8 @@ def best_thresholds(score: Array, label: NDArray[np.int8], training: NDArray[np.
     from scipy.special import ndtr
 
     low, first, third, high = np.quantile(score, [0.01, 0.25, 0.75, 0.99])
-    spread = min(s for s in (float(score.std()), float(third - first) / 1.34) if s > 0) if score.std() > 0 else 1.0
+    tiny = 1e-9 * (1.0 + float(np.abs(score).max()))  # equal scores differ by rounding
+    spread = min((s for s in (float(score.std()), float(third - first) / 1.34) if s > tiny), default=1.0)
     width = 0.9 * spread * score.size**-0.2
     grid = np.linspace(low - 2 * width, high + 2 * width, GRID)
     place = np.clip(np.rint((score - grid[0]) / (grid[1] - grid[0])), 0, GRID - 1).astype(np.int64)

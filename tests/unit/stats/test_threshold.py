@@ -88,3 +88,14 @@ def test_folds_keep_clusters_whole_and_classes_even():
     assert np.bincount(fold).tolist() == [40] * 5
     assert [label[fold == k].mean() for k in range(5)] == [0.5] * 5
     assert grouped_folds(np.zeros(0, np.int8), np.zeros(0, np.int64), 5, rng).size == 0
+
+
+def test_scores_that_are_all_alike_but_for_rounding_have_a_cut():
+    label = (np.arange(30) % 2).astype(np.int8)
+    for value in (0.0, -7.1234, 1e6 / 3):
+        score = np.full(30, value)
+        score[::3] *= 1 + 1e-16
+        score[1::3] += np.spacing(value)
+        cut = best_thresholds(score, label, np.ones((2, 30), bool))
+        assert np.isfinite(cut).all()
+        assert np.nanmean(right_out_of_fold(score[:, None], label, np.ones((30, 1), bool), np.arange(30) % 5)) == 0.5

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("study",),
     ("study_file", "perturbation_sets"),
     ("task",),
-    ("imports", "conditions"),
+    ("imports", "conditions", "inspection"),
     ("store", "executors", "files"),
     ("registry",),
     ("cases", "perturbations", "models", "readings", "measures"),

@@ -142,6 +142,7 @@ class CaseSet:
     names: Mapping[str, str] = field(default_factory=dict)  # case id → file, for the run folder only, never the ledger
     notes: tuple[str, ...] = ()
     guessable: bool = False
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # case id → format, mode …, for the data card only
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,22 +13,31 @@ from pathlib import Path
 from palpate.errors import RunError
 from palpate.executors.local import LocalExecutor
 from palpate.imports.answers import Answers
+from palpate.inspection.card import DataCard, cards_from_json, cards_json
 from palpate.nouns import Tally
 from palpate.results import Results
 from palpate.stages import ask as asking
 from palpate.stages.importing import Naming, files_digest, imported_plan, imported_study, write_answers
+from palpate.stages.inspect import inspect_plan, refuse_faults
 from palpate.stages.measure import measure
 from palpate.stages.plan import Plan, plan
 from palpate.stages.read import read
 from palpate.store.folder import RunFolder
+from palpate.store.keys import secret_group
 from palpate.study import Study
 
 OnProgress = Callable[[Tally], None]
+Cards = tuple[DataCard, ...]
 Pairs = Sequence[tuple[str, str]]  # (base, tuned)
 
 
 def run(
-    study: Study, out: str | Path, *, on_plan: Callable[[Plan], None] | None = None, on_progress: OnProgress | None = None
+    study: Study,
+    out: str | Path,
+    *,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_progress: OnProgress | None = None,
+    on_cards: Callable[[Cards], None] | None = None,
 ) -> Results:
     """Examine: everything from the study to its report, in the folder ``out``. Run again, it goes on where it stopped.
 
@@ -37,7 +47,7 @@ def run(
     if on_plan is not None:
         on_plan(planned)
     folder = RunFolder(out)
-    ask(planned, folder, on_progress)
+    ask(planned, folder, on_progress, on_cards)
     with folder.writing(study.name, study.to_toml()) as ledger:
         read(study, ledger, on_progress)
         estimates = measure(study, ledger)
@@ -47,17 +57,55 @@ def run(
     return results
 
 
-def ask(planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None) -> Tally:
-    """The stages that need the models: write down the plan, and ask what is not answered yet."""
+def ask(
+    planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None, on_cards: Callable[[Cards], None] | None = None
+) -> Tally:
+    """The stages that need the models: look at the images, write down the plan, and ask what is not answered yet.
+
+    Raises SourceError where the images have faults and the study stops on them: then nothing has been written.
+    """
+    cards = inspected(planned, folder)
+    if on_cards is not None:
+        on_cards(cards)
+    planned = with_secret_groups(planned, folder)
     executor = LocalExecutor(planned.study.ask.workers, planned.study.seed)
     with folder.writing(planned.study.name, planned.study.to_toml()) as ledger:
         ledger.add_session(datetime.now(UTC).isoformat(timespec="seconds"), environment())
         planned.write(ledger)
         folder.write_cases(planned.cases)
+        if cards:
+            folder.write("data.json", cards_json(cards))
         try:
             return asking.ask(planned, ledger, executor, on_progress)
         finally:
             executor.close()
+
+
+def inspected(planned: Plan, folder: RunFolder) -> Cards:
+    """The data cards of the plan's images, those the run holds already among them; none where the study wants none."""
+    if not planned.study.data.inspect:
+        return ()
+    try:
+        known = cards_from_json(folder.text("data.json") or "[]")
+    except ValueError:  # of another version: looked at anew
+        known = ()
+    cards = inspect_plan(planned, known)
+    refuse_faults(cards, planned.study)
+    return cards
+
+
+def with_secret_groups(planned: Plan, folder: RunFolder) -> Plan:
+    """The plan with patients under the run's own secret where their source had none."""
+    if not any(found.guessable for found in planned.cases.values()):
+        return planned
+    secret = folder.secret()
+    cases = {
+        task: replace(found, cases=tuple(replace(c, group=secret_group(c.group, secret)) for c in found.cases), guessable=False)
+        if found.guessable
+        else found
+        for task, found in planned.cases.items()
+    }
+    return replace(planned, cases=cases)
 
 
 def import_answers(files: Sequence[Path], out: str | Path, given: Answers, *, naming: Naming, name: str, pairs: Pairs) -> Results:

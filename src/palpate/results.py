@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from palpate.errors import PalpateError, RunError
+from palpate.inspection.card import DataCard, cards_from_json
 from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
@@ -137,7 +138,14 @@ class Results:
     def _view(self) -> ReportView:
         with self.folder.ledger() as ledger:
             conditions = gating.gate(self.study.conditions, self.estimates)
-            return gather(self.study, ledger, self.estimates, self.panels, conditions, self._images(), spent(self.study, ledger))
+            view = gather(self.study, ledger, self.estimates, self.panels, conditions, self._images(), spent(self.study, ledger))
+        return replace(view, data=self._cards())
+
+    def _cards(self) -> tuple[DataCard, ...]:
+        try:
+            return cards_from_json(self.folder.text("data.json") or "[]")
+        except ValueError:  # of another version
+            return ()
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path."""

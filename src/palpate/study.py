@@ -40,6 +40,14 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DataSettings:
+    """``inspect``: look at the images before the first question. ``on_fault``: ``warn`` of faults in them, or ``stop``."""
+
+    inspect: bool = True
+    on_fault: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """A whole examination, every default filled in. ``Study.load`` reads it from a file."""
 
@@ -59,6 +67,7 @@ class Study:
     thresholds: Thresholds = field(default_factory=Thresholds)
     ask: AskSettings = AskSettings()
     report: ReportSettings = ReportSettings()
+    data: DataSettings = DataSettings()
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
     budget: Budget | None = None
     text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
@@ -146,6 +155,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         thresholds=_thresholds(parsed, where),
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
+        data=DataSettings(parsed.data.inspect, parsed.data.on_fault),
         prices=_prices(parsed, [m.name for m in models], where),
         budget=_budget(parsed, where),
     )

@@ -148,6 +148,13 @@ class ReportFile(_File):
     examples: int = Field(3, ge=0, le=1000)
 
 
+class DataFile(_File):
+    """``[data]``: whether a run looks at its images first, and what it does about a fault in them."""
+
+    inspect: bool = True
+    on_fault: Literal["warn", "stop"] = "warn"
+
+
 class StudyFile(_File):
     """A study file."""
 
@@ -169,4 +176,5 @@ class StudyFile(_File):
     verdicts: VerdictsFile = VerdictsFile()
     ask: AskFile = AskFile()
     report: ReportFile = ReportFile()
+    data: DataFile = DataFile()
     gate: GateFile = GateFile()

@@ -29,6 +29,7 @@ VERBS = [
     "gate",
     "import",
     "init",
+    "inspect",
     "label",
     "list",
     "measure",
@@ -39,7 +40,7 @@ VERBS = [
     "show",
 ]
 FIELDS = ["measure", "by", "value", "low", "high", "level", "method", "n_cases", "n_clusters", "n_left_out", "reason", "verdict"]
-FILES = ["cases.csv", "estimates.json", "ledger.sqlite", "report.html", "report.md", "study.toml"]
+FILES = ["cases.csv", "data.json", "estimates.json", "ledger.sqlite", "report.html", "report.md", "study.toml"]
 
 
 def files(folder: Path) -> list[str]:
@@ -179,7 +180,7 @@ def test_ask_read_measure_report_one_by_one(cli: Cli, small_study: Path, tmp_pat
     run = tmp_path / "run"
     asked = cli("ask", small_study, "--out", run, "-q")
     assert asked.stdout == f"288 of 288 asked, 0 of them before, 0 ended as errors: {run}\n"
-    assert files(run) == ["cases.csv", "ledger.sqlite", "study.toml"]
+    assert files(run) == ["cases.csv", "data.json", "ledger.sqlite", "study.toml"]
     assert cli("ask", small_study, "--out", run, "-q").stdout.startswith("288 of 288 asked, 288 of them before")
     unread = cli("measure", run, "ba_all", "--format", "json", exit_code=2)
     assert "none of the answers was read by rules@2" in unread.stderr

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palpate.cases._images import MAX_BYTES, Checked, Undecodable, decode, digest
+from palpate.cases._images import MAX_BYTES, Checked, Undecodable, decode, described, digest
 from palpate.errors import SourceError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check_row(path: Path, row: int, column: str) -> Checked:
     except OSError as error:
         raise Undecodable(f"cannot be read: {error.strerror or error}") from error
     _, settings = decode(data)
-    return Checked(RowImage(str(path), row, column, digest(data)), settings)
+    return Checked(RowImage(str(path), row, column, digest(data)), settings, file=described(data))
 
 
 def row_bytes(path: Path, row: int, column: str) -> bytes:

@@ -23,9 +23,10 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,11 +95,15 @@ class Identified(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An image that has been decoded in full once; ``notes`` are what to know of it and others like it."""
+    """An image that has been decoded in full once; ``notes`` are what to know of it and others like it.
+
+    ``file``: what its file is — format, mode, suffix, quantisation — for the data card: a class may be told by that.
+    """
 
     ref: Identified
     decode: dict[str, str]
     notes: tuple[str, ...] = ()
+    file: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check(path: Path) -> Checked:
@@ -111,7 +116,22 @@ def check(path: Path) -> Checked:
         # Pillow warns of sizes (judged below), odd EXIF blocks and the like; the pixels are right or the decoder raises.
         warnings.simplefilter("ignore")
         _, settings = decode(data)
-    return Checked(FileImage(str(path), digest(data)), settings)
+    return Checked(FileImage(str(path), digest(data)), settings, file={**described(data), "suffix": path.suffix})
+
+
+def described(data: bytes) -> dict[str, Any]:
+    """The format, mode and, of a JPEG, the sum of its luminance quantisation (the coarser, the larger) of a whole image's bytes."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except (*BROKEN, Image.DecompressionBombError):
+            return {}
+    found: dict[str, Any] = {"format": image.format, "mode": image.mode}
+    tables = getattr(image, "quantization", None)
+    return {**found, "quantisation": sum(tables[0])} if tables and 0 in tables else found
 
 
 def read_bytes(path: Path) -> bytes:

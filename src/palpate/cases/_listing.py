@@ -80,7 +80,9 @@ def case_set(
         cases.append(case)
         names[case.id] = name
     told = dict.fromkeys([*notes, *(note for name in taken_names for note in checked[name].notes)])
-    return CaseSet(tuple(cases), tuple(sorted(refused, key=lambda out: out.name)), names=names, notes=tuple(told))
+    files = {case_id: checked[name].file for case_id, name in names.items()}
+    left = tuple(sorted(refused, key=lambda out: out.name))
+    return CaseSet(tuple(cases), left, names=names, notes=tuple(told), files=files)
 
 
 def _case(entry: Listed, image: Checked, salt: str, taken: Counter[str]) -> Case:

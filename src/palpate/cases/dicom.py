@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -106,7 +106,7 @@ class DicomSource:
         grouping.refuse_useless((entry.group for entry in listed), len(listed), listed[0].name)
         salt = text_option(options, "salt")
         found = case_set(listed, sample, salt, refused, notes=notes)
-        return CaseSet(found.cases, found.left_out, names=found.names, notes=found.notes, guessable=not salt)
+        return replace(found, guessable=not salt)
 
 
 def _group_option(options: Mapping[str, Any]) -> str:
@@ -252,7 +252,8 @@ def _check(files: Sequence[_Header], rule: Slice, window: tuple[float, float] | 
     if rule is not None:
         settings["slice"] = told(rule, index, len(frames))
     notes = (BURNED_IN,) if file.burned_in else ()
-    return Checked(DicomImage(str(file.path), digest(data), frame, window), settings, notes)
+    kind = {"format": "DICOM", "mode": settings.get("colour", "RGB or grey").split(" to ")[0]}
+    return Checked(DicomImage(str(file.path), digest(data), frame, window), settings, notes, kind)
 
 
 def _frames(files: Sequence[_Header]) -> list[tuple[_Header, int]]:

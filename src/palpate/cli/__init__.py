@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from palpate import __version__
-from palpate.cli import asking, exporting, importing, labelling, looking, results
+from palpate.cli import asking, exporting, importing, inspecting, labelling, looking, results
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,5 +21,13 @@ def main() -> None:
     """
 
 
-for verb in (*asking.VERBS, *importing.VERBS, *results.VERBS, *exporting.VERBS, *labelling.VERBS, *looking.VERBS):
+for verb in (
+    *asking.VERBS,
+    *importing.VERBS,
+    *results.VERBS,
+    *exporting.VERBS,
+    *labelling.VERBS,
+    *inspecting.VERBS,
+    *looking.VERBS,
+):
     main.add_command(verb)

@@ -13,6 +13,7 @@ import click
 from palpate.errors import PalpateError
 
 if TYPE_CHECKING:
+    from palpate.inspection.card import DataCard
     from palpate.nouns import Tally
     from palpate.stages.plan import Plan
     from palpate.study import Study
@@ -92,6 +93,14 @@ def note_unasked(tally: Tally) -> None:
         )
 
 
+def warn_of_faults(cards: tuple[DataCard, ...]) -> None:
+    """Say on stderr, quiet or not, what is wrong with the images."""
+    from palpate.stages.inspect import warnings_of
+
+    for told in warnings_of(cards):
+        click.echo(f"warning: {told}", err=True)
+
+
 def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
     """Run a study and say how it went: the plan before, progress on the way, a summary after."""
     from palpate import pipeline
@@ -106,7 +115,11 @@ def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None
             advance(tally)
 
         results = pipeline.run(
-            with_workers(study, workers), out, on_plan=lambda planned: announce(planned, out, quiet), on_progress=tell
+            with_workers(study, workers),
+            out,
+            on_plan=lambda planned: announce(planned, out, quiet),
+            on_progress=tell,
+            on_cards=warn_of_faults,
         )
     for tally in last:
         note_unasked(tally)

@@ -18,6 +18,7 @@ from palpate.cli._flags import (
     note_unasked,
     plainly,
     run_study,
+    warn_of_faults,
     with_workers,
 )
 
@@ -97,7 +98,7 @@ def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
     planned = make_plan(loaded)
     announce(planned, folder.path, quiet=True)
     with progress(quiet=quiet) as advance:
-        done = pipeline.ask(planned, folder, advance)
+        done = pipeline.ask(planned, folder, advance, warn_of_faults)
     click.echo(f"{done.done} of {done.total} asked, {done.reused} of them before, {done.errors} ended as errors: {folder.path}")
     note_unasked(done)
 

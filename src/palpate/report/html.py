@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
-from palpate.report import figures, words
+from palpate.report import datacard, figures, words
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ExampleAnswer, ReportView
@@ -57,7 +57,7 @@ def render_html(view: ReportView) -> str:
         .get_template("report.html.j2")
         .render(
             view=view,
-            lines=[*words.in_three_lines(view), *filter(None, [words.left_out(view)])],
+            lines=[*words.in_three_lines(view), *filter(None, [words.left_out(view), datacard.opening(view.data)])],
             left_out=words.left_out(view),
             sections=sections,
             examined=[s.question for s in sections if s.found],
@@ -253,5 +253,5 @@ def _environment() -> Environment:
         signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
         whole=_whole,
     )
-    found.globals.update(judged=words.judged, count=words.count)
+    found.globals.update(facts=datacard.facts, sets=datacard.sets, judged=words.judged, count=words.count)
     return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate
-from palpate.report import words
+from palpate.report import datacard, words
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ReportView
@@ -17,7 +17,7 @@ NUMBERS = ("estimate", "of", "value", "interval", "images", "groups", "left out"
 def render_markdown(view: ReportView) -> str:
     """A whole report. Text from models and files is escaped: it can make no markup."""
     found = findings(view)
-    opening = [*words.in_three_lines(view), *filter(None, [words.left_out(view)])]
+    opening = [*words.in_three_lines(view), *filter(None, [words.left_out(view), datacard.opening(view.data)])]
     parts = [f"# Palpate: {_inert(view.study_name)}", "", *(f"- {_inert(text)}" for text in opening), ""]
     parts += _in_short(view, found)
     for question in QUESTIONS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from palpate.inspection.card import DataCard
 from palpate.nouns import ConditionResult, Estimate, Lineage, Outcome, Prompt
 from palpate.parts import Thresholds
 from palpate.spending import Cost
@@ -108,4 +109,5 @@ class ReportView:
     environment: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     costs: tuple[Cost, ...] = ()  # of the models that are served, or priced
+    data: tuple[DataCard, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)

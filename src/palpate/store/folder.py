@@ -12,6 +12,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import secrets
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -104,6 +106,30 @@ class RunFolder:
                 f"cannot be written: {fault.strerror}", where=str(target), hint="the ledger is safe; run again to go on"
             ) from None
         return target
+
+    def text(self, name: str) -> str | None:
+        """The text of one of the run's files; None where there is none, or it cannot be read."""
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def secret(self) -> str:
+        """The run's own secret, 64 hexadecimal digits, made at the first call: it keys patients, and nothing else holds it.
+
+        Raises RunError where it cannot be kept.
+        """
+        path = self.path / ".secret"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+            found = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise RunError(f"cannot be kept: {fault}", where=str(path), hint="choose another --out") from None
+        if not re.fullmatch(r"[0-9a-f]{64}", found):
+            raise RunError("holds no secret", where=str(path), expected="64 hexadecimal digits", hint="choose another --out")
+        return found
 
     def write_estimates(self, estimates: Sequence[Estimate]) -> Path:
         """Write ``estimates.json``."""

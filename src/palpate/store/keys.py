@@ -23,6 +23,11 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
 
 
+def secret_group(group: str, secret: str) -> str:
+    """A patient's or slide's pseudonym under a run's own secret: who can guess the patient number cannot check the guess."""
+    return "g-" + hashlib.blake2b(group.encode("utf-8"), key=bytes.fromhex(secret), digest_size=6).hexdigest()
+
+
 def model_digest(identity: Mapping[str, Any]) -> str:
     """Identity of a model: of ``Fingerprint.identity``, never of its environment or its name in the study."""
     return digest({"model": identity})

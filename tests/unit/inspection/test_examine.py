@@ -349,15 +349,17 @@ def test_brain_mri(tmp_path):
     assert {"RGB", "RGBA"} <= set(made.modes)
     assert frozenset({"no/N1.JPG"}) in named(made, names, "unlike")  # the CT: a skull white as no MR's
     assert (made.widths[0], made.widths[2]) == (150, 1920)
+    (shortcut,) = [f for f in made.faults if f.kind == "shortcut"]
+    assert "AUROC 0.78, p = 0.001" in shortcut.text
 
 
 @needs_data
 def test_chest_radiographs():
     made, names = real("cxr_kermany_224/test", group_regex=r"(person\d+|IM-\d+)")
     assert len(named(made, names, "duplicates")) == 6
-    assert made.n_groups == 427 or made.n_groups > 400
+    assert made.n_groups == 404
     assert "duplicates-across-labels" not in kinds(made)
-    assert made.largest_group > 1
+    assert made.largest_group == 9
 
 
 @needs_data

@@ -56,7 +56,7 @@ class Judge:
     name: ClassVar[str] = "judge"
     by: ClassVar[str] = "judge@1"
     options: ClassVar[Mapping[str, str]] = {"note": "a sentence added to the judge's instructions, e.g. what counts as a refusal"}
-    model_options: ClassVar[Mapping[str, Any]] = {"response_schema": SCHEMA, "max_new_tokens_open": 128}
+    model_options: ClassVar[Mapping[str, Any]] = {"json_schema": SCHEMA, "max_new_tokens_open": 128}
 
     def question(self, text: str, prompt: Prompt, rubric: Rubric, options: Mapping[str, Any]) -> Prompt | None:
         """The instructions, the question, and the answer between its marks. Every form of question can be read."""

@@ -285,10 +285,10 @@ def test_a_judge_is_held_to_its_schema_where_the_kind_can(small_study: Path, mon
     from palpate.readings.judge import SCHEMA
 
     build = ScriptedJudgeKind.build
-    wished = {**ScriptedJudgeKind.options, "response_schema": "a schema", "max_new_tokens_open": "tokens"}
+    wished = {**ScriptedJudgeKind.options, "json_schema": "a schema", "max_new_tokens_open": "tokens"}
     monkeypatch.setattr(ScriptedJudgeKind, "options", wished)
     study = study_with(small_study)
-    assert study.readings[0].model.options["response_schema"] == SCHEMA
+    assert study.readings[0].model.options["json_schema"] == SCHEMA
     assert study.readings[0].model.options["max_new_tokens_open"] == 128
     given = study_with(small_study, "max_new_tokens_open = 7").readings[0].model
     assert given.options["max_new_tokens_open"] == 7  # what the study says stands

@@ -25,6 +25,7 @@ def save(model: Any, family: str, tokenizer: Tokenizer, folder: Path) -> None:
     model.half().save_pretrained(folder)
     model.float()
     _rename_weights(folder / "model.safetensors")
+    _one_dtype(folder / "config.json")
     kept = ("bos_token_id", "do_sample", "eos_token_id", "max_new_tokens", "pad_token_id")
     _write(folder / "generation_config.json", {name: getattr(model.generation_config, name) for name in kept})
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -37,6 +38,15 @@ def save(model: Any, family: str, tokenizer: Tokenizer, folder: Path) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _one_dtype(path: Path) -> None:
+    """Parts of a model that was loaded to be trained further remember being float32; the weights beside them are not."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for part in config.values():
+        if isinstance(part, dict):
+            part.pop("dtype", None)
+    _write(path, config)
 
 
 def _rename_weights(path: Path) -> None:

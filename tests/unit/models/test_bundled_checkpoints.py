@@ -184,8 +184,12 @@ def test_a_tuned_model_is_its_base_with_every_part_trained_further(base: str, tu
         assert moved >= 0.95 * len(names), part
         weights = [torch.cat([w[k].float().flatten() for k in names if w[k].dim() > 1]) for w in (before, after)]
         assert torch.corrcoef(torch.stack(weights))[0, 1] > 0.3, f"{part} is another network, not the base trained further"
-    shared = ("tokenizer.json", "config.json", "chat_template.jinja", "preprocessor_config.json")
+    shared = ("tokenizer.json", "chat_template.jinja", "preprocessor_config.json")
     assert all((FOLDER / base / f).read_bytes() == (FOLDER / tuned / f).read_bytes() for f in shared)
+    configs = [json.loads((FOLDER / name / "config.json").read_text(encoding="utf-8")) for name in (base, tuned)]
+    versions = [config.pop("transformers_version") for config in configs]  # of the library each was trained with
+    assert all(versions)
+    assert configs[0] == configs[1]
 
 
 READ = (

@@ -34,11 +34,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("prompts",),
     ("parts", "stats"),
     ("nouns", "errors", "spending"),
+    ("rung",),
 )
 """Highest first. What is on one line never imports one another; all else only downward."""
 RANK = {unit: rank for rank, line in enumerate(LAYERS) for unit in line}
 PART_FOLDERS = {"cases", "perturbations", "models", "readings", "measures"}
-FOR_PARTS = {"nouns", "parts", "errors", "stats", "prompts"}
+FOR_PARTS = {"rung", "nouns", "parts", "errors", "stats", "prompts"}
 NAMED_BY_STRING = {"tasks"}  # data: read through importlib.resources
 
 HEAVY = {"torch", "transformers", "plotly", "pyarrow", "pandas", "sklearn", "statsmodels", "scipy", "accelerate", "datasets", "ray"}

@@ -1,7 +1,7 @@
 """The frozen records that flow through Palpate, in the order they flow.
 
 Study → Trials → Responses → Readings → Estimates → report or gate. Nobody mutates a record: a later fact is a new row.
-Standard library and NumPy only; everything may import this module, and it imports nothing of Palpate's.
+Standard library and NumPy only; everything may import this module, and it imports nothing of Palpate's but ``rung``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from palpate.rung import Rung as Rung
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,24 +83,11 @@ class Prompt:
 class ImageRef(Protocol):
     """Something that can be opened as an image, as often as needed, in any process (so it must pickle).
 
-    A source that knows where the lesion is gives its images a method ``mask`` too: see MaskedImage.
+    A source that knows where the lesion is gives its images a method ``mask`` too: see parts.MaskedImage.
     """
 
     def open(self) -> Image:
         """The image as 8-bit RGB, upright. Raises OSError or ValueError where it cannot be decoded."""
-        ...
-
-
-@runtime_checkable
-class MaskedImage(Protocol):
-    """An ImageRef that knows where the lesion is."""
-
-    def open(self) -> Image:
-        """As ImageRef."""
-        ...
-
-    def mask(self) -> NDArray[np.bool_]:
-        """(height, width) True on the lesion, all False where none is to be seen. Raises OSError or ValueError."""
         ...
 
 
@@ -315,7 +304,8 @@ class Panel:
 
     n cases × P prompts × R repeats. ``outcome`` holds codes into OUTCOMES, −1 where there is no reading (never asked,
     or an error). ``margin`` and ``mass`` are NaN where there is none. ``cluster`` numbers the groups 0 … C−1.
-    All panels of one task list the same cases in the same order, so pairing two models is an index, not a join.
+    All panels of one task list the same cases in the same order, so pairing two models is an index, not a join. ``rungs`` are
+    there for images as they are, where the study kept inner states.
     """
 
     model: str
@@ -333,6 +323,7 @@ class Panel:
     reading: str = "rules"  # which reading ``outcome`` is
     human: NDArray[np.int8] | None = None  # (n, P, R) what people read in the same answers, −1 where none did; None: nobody did
     others: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)  # further readings by name, (n, P, R) each
+    rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)  # cell → what probes of the model's inner states say
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +364,8 @@ VERDICTS = frozenset(
         *("overconfident", "underconfident", "no miscalibration shown"),
         *("informed", "misplaced", "not shown to be informed"),
         *("reliable", "not reliable"),
+        *("bottleneck", "loss", "gain", "kept", "no loss shown", "latent", "nothing more inside"),
+        *("sees", "nothing beyond colours"),
         *("margin not used", "undetermined"),
     )
 )

@@ -73,6 +73,19 @@ class PerturbationFamily(Protocol):
 
 
 @runtime_checkable
+class MaskedImage(Protocol):
+    """An ImageRef that knows where the lesion is."""
+
+    def open(self) -> Image:
+        """As ImageRef."""
+        ...
+
+    def mask(self) -> NDArray[np.bool_]:
+        """(height, width) True on the lesion, all False where none is to be seen. Raises OSError or ValueError."""
+        ...
+
+
+@runtime_checkable
 class MaskedFamily(Protocol):
     """A PerturbationFamily that must know where the lesion is: ``needs_mask`` is True, and ``apply`` takes the mask as well."""
 

@@ -12,6 +12,7 @@ import pytest
 from palpate.nouns import VERDICTS, Estimate, Lineage, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings, Thresholds
 from palpate.registry import parts
+from palpate.rung import Rung
 from planted import Planted, panel
 
 SETTINGS = MeasureSettings(lineages=(Lineage("m0", "m1", "parent"),), seed=3, draws=100)
@@ -27,6 +28,7 @@ def study() -> list[Panel]:
             one = plan.panel(seed=model + 10 * task, model=f"m{model}", task=f"t{task}", cases_seed=task)
             one.outcome[0, 0] = -1
             margin = np.random.default_rng([task, model]).normal(one.label[:, None, None], 1, one.outcome.shape)
+            one = replace(one, rungs={"target": rungs(one.label)})
             found.append(replace(one, margin=margin, mass=np.full(margin.shape, 0.9), n_errors=1, best_accuracy=0.9))
     return found
 
@@ -50,6 +52,16 @@ def wide_study() -> list[Panel]:
             margin = plain.margin + rng.normal(0, 1, plain.margin.shape)
             found.append(replace(plain, perturbation=Perturbation(name, severity), outcome=outcome, margin=margin))
     return found
+
+
+def rungs(label: np.ndarray) -> tuple[Rung, ...]:
+    """What probes say of some stages, with a control and a random twin."""
+    rng = np.random.default_rng(5)
+    found = []
+    for stage in ("metadata", "vision", "read", "hidden"):
+        score = rng.normal(label, 1.0)
+        found.append(Rung(stage, score, ((score > 0.5) == label).astype(float), 0.5, rng.normal(size=label.size)))
+    return tuple(found)
 
 
 def hard() -> list[list[Panel]]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.errors import ModelError
-from palpate.nouns import Answer, Block, MaskedImage, Status, Stimulus
-from palpate.parts import Model
+from palpate.nouns import Answer, Block, Status, Stimulus
+from palpate.parts import MaskedImage, Model
 from palpate.registry import part
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from palpate.nouns import Estimate
 from palpate.report import datacard, figures, words
 from palpate.report.findings import Finding, Group, findings, summary
+from palpate.report.ladder import ladder
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ExampleAnswer, ReportView
 
@@ -96,6 +97,7 @@ def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapp
         2: [figures.spreads(view), *(figures.wordings(view, task) for task in view.tasks)],
         3: [figures.refusals(view), *(figures.silences(view, task) for task in view.tasks)],
         4: [figures.pairs(view)],
+        6: [ladder(view, task) for task in view.tasks],
     }
     titles = words.titles(view)
     cautions = tuple((titles[task.name], cell, text) for task in view.tasks for cell, text in task.cautions.items())

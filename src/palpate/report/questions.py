@@ -160,14 +160,24 @@ QUESTIONS: tuple[Question, ...] = (
         "Before it answers, a model weighs its answer words: that margin can tell cases apart that the answer in words does not. "
         "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words score. "
         "Threshold problem: surely more, so it knows more than it says. Knowledge problem: no more, and too little. Nothing lost: "
-        "no more, and not too little.",
-        "Only what reaches the margin is seen here. Knowledge lost earlier, between the image and the answer, takes probes of the "
-        "model's inner stages. A threshold fitted on these images may not suit those of another hospital.",
+        "no more, and not too little. Where inner states were kept, a linear probe reads every stage inside the model on the same "
+        "images, out of fold: where the line falls, what the stages before knew does not arrive; a bottleneck is named only where "
+        "its loss is surely above 0.",
+        "Without inner states only what reaches the margin is seen. A probe finds what can be read off linearly, not what the "
+        "model uses; colours alone can tell a lot; the stages are probed for one wording. A threshold fitted on these images may "
+        "not suit those of another hospital.",
         (
             "criterion_loss",
             "ba_own_threshold",
             "spread_difference",
             "auroc_spread",
+            "ladder_loss",
+            "ladder_ba",
+            "ladder_auroc",
+            "ladder_gain",
+            "ladder_gain_over_random",
+            "ladder_selectivity",
+            "representation_loss",
         ),
         "models that give the probabilities of their answer words; for more, descriptions and probes of their inner stages",
     ),

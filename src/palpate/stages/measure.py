@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from palpate.registry import parts
 from palpate.store.ledger import AnswerTable, Ledger
 from palpate.store.people import People
 from palpate.store.planned import Planned
+from palpate.store.probes import ProbeStore
 from palpate.study import Study
 
 
@@ -44,10 +45,12 @@ def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel
         problem = f"none of the answers was read by {by}"
         raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
     beside = _beside(study, ledger, answers) if not read_by else _Beside()
+    probes = ProbeStore(ledger.path.parent)
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:
-                yield _panel(planned, task, model, perturbation, answers, beside)
+                panel = _panel(planned, task, model, perturbation, answers, beside)
+                yield replace(panel, rungs=probes.rungs(panel, study.seed)) if perturbation.name == "none" else panel
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from palpate.errors import PalpateError, SourceError
-from palpate.nouns import Block, Case, CaseSet, MaskedImage, Perturbation, Trial
-from palpate.parts import Fingerprint, Model, ModelSpec
+from palpate.nouns import Block, Case, CaseSet, Perturbation, Trial
+from palpate.parts import Fingerprint, MaskedImage, Model, ModelSpec
 from palpate.registry import part
 from palpate.store import keys
 from palpate.store.ledger import Ledger

@@ -10,14 +10,14 @@ training cases, never fitted ones, set the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.stats.folds import grouped_folds
-from palpate.stats.resampling import Array
+from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import auroc
 from palpate.stats.threshold import best_thresholds
 
@@ -59,6 +59,14 @@ def repeated_folds(label: Labels, cluster: NDArray[np.int64], repeats: int, fold
     return np.stack([grouped_folds(label, cluster, folds, rng) for _ in range(repeats)])
 
 
+REPEATS, FOLDS = 5, 5
+
+
+def ladder_folds(label: Labels, cluster: NDArray[np.int64], seed: int, task: str) -> Folds:
+    """The folds of all rungs of a task: they depend on the study's seed, the task and its cases alone, so rungs are paired."""
+    return repeated_folds(label, cluster, REPEATS, FOLDS, generator(seed, task, "ladder", "folds"))
+
+
 def permuted_labels(label: Labels, cluster: NDArray[np.int64], rng: np.random.Generator) -> Labels:
     """(n,) every cluster takes another cluster's majority label: labels a probe can know only by heart (Hewitt & Liang 2019)."""
     size = np.maximum(np.bincount(cluster), 1)
@@ -66,13 +74,40 @@ def permuted_labels(label: Labels, cluster: NDArray[np.int64], rng: np.random.Ge
     return np.asarray(majority[rng.permutation(majority.size)][cluster])
 
 
-def gram(features: NDArray[np.floating]) -> Array:
-    """(n, n) inner products of features (n, d) scaled to unit variance and centred; constant columns count nothing."""
+LARGEST_BASIS = 512
+"""With more cases than 700 and as many features, the leading directions of all cases together stand for the features: the
+components of a fold lie in them but for what is far below its 64th."""
+
+
+def scaled(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, d) features of unit variance, centred, divided by √d; constant columns are 0."""
     x = np.asarray(features, np.float32)
     x = x - x.mean(axis=0)
     scale = np.sqrt(np.einsum("ij,ij->j", x, x) / max(x.shape[0], 1))
-    x *= np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 1e-6)
-    return np.asarray(np.asarray(x @ x.T, np.float64) / max(x.shape[1], 1))
+    x *= np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 1e-6) / np.sqrt(max(x.shape[1], 1))
+    return np.asarray(x, np.float32)
+
+
+def gram(features: NDArray[np.floating]) -> Array:
+    """(n, n) inner products of the scaled features."""
+    x = scaled(features)
+    return np.asarray(x @ x.T, np.float64)
+
+
+def _spaces(features: NDArray[np.floating], components: int) -> Callable[[NDArray[np.int64], NDArray[np.int64]], _Space]:
+    """(training, held-out places) → the fold's components: from the features where they are few, else from their products."""
+    from scipy.linalg import eigh
+
+    n, d = features.shape
+    if d < n // 2:
+        x = np.asarray(scaled(features), np.float64)
+        return lambda seen, out: _Space.of_features(x, seen, out, components)
+    kernel = gram(features)
+    if n <= 700:
+        return lambda seen, out: _Space(kernel, seen, out, components)
+    values, vectors = eigh(kernel, subset_by_index=[n - LARGEST_BASIS, n - 1])
+    basis = vectors * np.sqrt(np.maximum(values, 0.0))
+    return lambda seen, out: _Space.of_features(basis, seen, out, components)
 
 
 def probe(
@@ -87,7 +122,7 @@ def probe(
 
     Needs both classes in the training cases of every fold: raises ValueError else.
     """
-    kernel = gram(features)
+    spaces = _spaces(features, components)
     repeats, n = fold.shape
     count = int(fold.max()) + 1
     score, right, control = np.empty((repeats, n)), np.empty((repeats, n)), np.full((repeats, n), np.nan)
@@ -98,7 +133,7 @@ def probe(
             seen = np.flatnonzero(~out)
             if not 0 < label[seen].sum() < seen.size:
                 raise ValueError("a fold leaves only one class to learn from: too few groups for that many folds")
-            space = _Space(kernel, seen, np.flatnonzero(out), components)
+            space = spaces(seen, np.flatnonzero(out))
             found = space.fit(label)
             score[r, out], training[r, f] = found.held_out, auroc(found.own, label[seen], np.ones((1, seen.size)))[0]
             cut = best_thresholds(found.own, label[seen], np.ones((1, seen.size), bool))[0]
@@ -162,6 +197,22 @@ class _Space:
         self.variance, self.vectors = values[kept], vectors[:, kept]
         across = kernel[np.ix_(out, seen)]
         self.out = (across - across.mean(axis=1)[:, None] - mean[None, :] + grand) @ self.vectors  # (m, k), times √variance
+
+    @classmethod
+    def of_features(cls, x: Array, seen: NDArray[np.int64], out: NDArray[np.int64], components: int) -> _Space:
+        """The same from features (n, d), d below the number of training cases."""
+        from scipy.linalg import eigh
+
+        made = cls.__new__(cls)
+        made.seen, mean = seen, x[seen].mean(axis=0)
+        inside = x[seen] - mean
+        d = x.shape[1]
+        values, directions = eigh(inside.T @ inside, subset_by_index=[max(0, d - components), d - 1])
+        kept = values > max(float(values[-1]), 1e-30) * 1e-7
+        made.variance = values[kept]
+        made.vectors = inside @ directions[:, kept] / np.sqrt(made.variance)
+        made.out = (x[out] - mean) @ directions[:, kept] * np.sqrt(made.variance)
+        return made
 
     def fit(self, label: Labels) -> _Fit:
         """Ridge of the label ±1 on the components; the penalty with the least squared leave-one-out error."""

@@ -8,8 +8,8 @@ from PIL import Image
 
 from palpate.cases.phantom import draw
 from palpate.executors._work import present
-from palpate.nouns import Block, Case, MaskedImage, Perturbation
-from palpate.parts import MaskedFamily
+from palpate.nouns import Block, Case, Perturbation
+from palpate.parts import MaskedFamily, MaskedImage
 from palpate.perturbations.occlusion import OccludeLesion, OccludeMatched, matched_region
 from palpate.registry import part
 

@@ -1,0 +1,261 @@
+"""Where is it lost? What each stage of a model knows of the condition, from the pixels to the answer, on the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.measures._cells import Cell, cells
+from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
+from palpate.nouns import Estimate, Panel
+from palpate.parts import MeasureSettings
+from palpate.rung import Rung
+from palpate.stats.influence import Linear, change_interval, ratio, share_interval
+from palpate.stats.intervals import Interval, two_sided_p
+from palpate.stats.probes import ladder_folds, probe_score
+from palpate.stats.resampling import Array
+from palpate.stats.roc import linear_auroc
+from palpate.stats.verdicts import equivalent, holm
+
+WALKED = ("vision", "read", "projector", "image", "last", "margin", "text", "description")
+"""The stages between which something can be lost, in order; of several layers the best, chosen on other cases."""
+CHOSEN = ("vision", "image", "last", "hidden")
+
+AREA = "out-of-fold score of linear probes, mean over repeated grouped folds; DeLong's variance for clustered data"
+SHARE = "threshold fitted on the other folds; cluster-robust variance, Wilson interval on the effective sample size"
+PAIRED = "paired on the same cases and folds; cluster-robust variance, t interval"
+ONE_CLASS = "only one class has this stage"
+BOTTLENECK = "bottleneck is the largest loss whose p, after Holm over the steps, is below 1 − level"
+SURE = 0.99
+"""Level of the interval by which a stage is said to see: training two probes adds variance that the cases' alone does not show."""
+SEES = "sees: the 99 % interval lies above 0; nothing beyond colours: the 1 − 2α interval lies below {margin:g}"
+
+
+class Ladder:
+    """The information ladder: AUROC and balanced accuracy of every stage, the loss from each to the next, and the bottleneck.
+
+    Walked along one wording per cell: that at whose last token the language model's states were kept.
+    """
+
+    name: ClassVar[str] = "ladder"
+    question: ClassVar[int] = 6
+    estimates: ClassVar[Mapping[str, str]] = {
+        "ladder_loss": "ladder_ba of a stage − of the next, on the cases of both; above 0: lost on the way",
+        "ladder_ba": "Balanced accuracy at a threshold fitted on other cases; of the text: non-answers wrong; cases with the stage",
+        "ladder_auroc": "AUROC of linear probes of the stage, out of fold (of the margin itself); cases with the stage; chance 0.5",
+        "ladder_selectivity": "ladder_auroc − that of the same probe on labels permuted over groups: what is not learnt by heart",
+        "ladder_gain": "ladder_auroc − that of the file's size and colours alone; cases of both",
+        "ladder_gain_over_random": "ladder_auroc − that of the same stage of a randomly initialised twin; cases of both",
+        "representation_loss": "ladder_ba of the best inner stage, chosen on other cases, − that of the margin: known, not said",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """All per cell of which inner states were probed; nothing for other panels."""
+        for panel in panels:
+            for cell in cells(panel):
+                if cell.name in panel.rungs:
+                    yield from _Walk(cell, settings).estimates()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    step: str
+    statistic: Linear
+    interval: Interval
+    clusters: int
+    cases: int
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return float(np.ravel(two_sided_p(self.statistic.value / self.interval.error, self.interval.freedom))[0])
+
+
+class _Walk:
+    """One cell of one panel."""
+
+    def __init__(self, cell: Cell, settings: MeasureSettings) -> None:
+        self.cell, self.settings, self.panel = cell, settings, cell.panel
+        self.label, self.cluster = cell.panel.label, cell.panel.cluster
+        self.rungs = {r.stage: r for r in cell.panel.rungs[cell.name]}
+        self.rungs |= self._said()
+
+    def estimates(self) -> Iterator[Estimate]:
+        """Stage by stage, then step by step."""
+        base = self.rungs.get("metadata")
+        for rung in self.rungs.values():
+            yield self._share("ladder_ba", rung)
+            if np.isfinite(rung.score).any():
+                yield self._area(rung)
+                if rung.control is not None:
+                    yield self._selectivity(rung)
+                if base is not None and rung is not base:
+                    yield self._gain("ladder_gain", rung, base.score)
+                if rung.twin is not None:
+                    yield self._gain("ladder_gain_over_random", rung, rung.twin)
+        yield from self._losses()
+        if "hidden" in self.rungs and "margin" in self.rungs:
+            yield self._representation()
+
+    def _said(self) -> dict[str, Rung]:
+        """The last stages: margin and text of the first wording of the cell."""
+        margin = _mean_margin(self.cell)
+        found: dict[str, Rung] = {}
+        known = np.isfinite(margin)
+        if known.any() and len(set(self.label[known].tolist())) == 2:
+            cluster = np.unique(self.cluster[known], return_inverse=True)[1]
+            fold = ladder_folds(self.label[known], cluster, self.settings.seed, self.panel.task)
+            right = np.full(margin.size, np.nan)
+            right[known] = probe_score(margin[known], self.label[known], fold).mean_right
+            found["margin"] = Rung("margin", margin, right)
+        seen = self.cell.seen[:, 0] > 0
+        right = np.where(seen, self.cell.right[:, 0], np.nan)
+        found["text"] = Rung("text", np.full(margin.size, np.nan), right)
+        return found
+
+    # ------------------------------------------------------------ one stage
+
+    def _right(self, rung: Rung, used: NDArray[np.bool_]) -> Linear:
+        """() balanced accuracy over the cases in use."""
+        value = np.where(used, np.nan_to_num(rung.right), 0.0)
+        sides = [
+            ratio(value * (self.label == y), (used & (self.label == y)).astype(np.float64), self.cluster, self.cell.clusters)
+            for y in (0, 1)
+        ]
+        return (sides[0] + sides[1]).times(0.5)
+
+    def _groups(self, used: NDArray[np.bool_]) -> int:
+        return min(int(np.unique(self.cluster[used & (self.label == y)]).size) for y in (0, 1))
+
+    def _share(self, name: str, rung: Rung) -> Estimate:
+        used = np.isfinite(rung.right)
+        statistic, groups = self._right(rung, used), self._groups(used)
+        interval = share_interval(statistic, max(groups, 2), self.settings.level)
+        return self._made(name, {"stage": rung.stage}, statistic, interval, SHARE, used, groups)
+
+    def _auroc(self, score: Array, used: NDArray[np.bool_]) -> Linear:
+        positive = (self.label == 1)[:, None]
+        found = linear_auroc(np.where(used, score, 0.0)[:, None], positive, used[:, None], self.cluster, self.cell.clusters)
+        return Linear(np.asarray(found.value[0]), found.influence[:, 0])
+
+    def _area(self, rung: Rung) -> Estimate:
+        used = np.isfinite(rung.score)
+        statistic, groups = self._auroc(rung.score, used), self._groups(used)
+        interval = share_interval(statistic, max(groups, 2), self.settings.level)
+        return self._made("ladder_auroc", {"stage": rung.stage}, statistic, interval, AREA, used, groups)
+
+    def _selectivity(self, rung: Rung) -> Estimate:
+        assert rung.control is not None
+        used = np.isfinite(rung.score)
+        statistic, groups = self._auroc(rung.score, used), self._groups(used)
+        shifted = Linear(np.asarray(statistic.value - rung.control), statistic.influence)
+        interval = change_interval(shifted, 0.0, max(groups, 2), self.settings.level)
+        method = f"{AREA}; less the control's {rung.control:.3f}, taken as known"
+        return self._made("ladder_selectivity", {"stage": rung.stage}, shifted, interval, method, used, groups)
+
+    def _gain(self, name: str, rung: Rung, other: Array) -> Estimate:
+        used = np.isfinite(rung.score) & np.isfinite(other)
+        statistic, groups = self._auroc(rung.score, used) - self._auroc(other, used), self._groups(used)
+        interval, narrow = self._shift(statistic, groups)
+        found = self._made(name, {"stage": rung.stage}, statistic, interval, PAIRED, used, groups)
+        if found.value is None or found.low is None:
+            return found
+        margin = self.settings.thresholds.equivalence
+        sure = change_interval(statistic, 0.5 / (max(groups, 1) + 2) ** 2, max(groups, 2), max(SURE, self.settings.level))
+        word = "sees" if float(sure.low) > 0 else "nothing beyond colours" if float(narrow.high) < margin else "undetermined"
+        if name == "ladder_gain_over_random":
+            return found
+        return judged(found, word, SEES.format(margin=margin))
+
+    def _shift(self, statistic: Linear, groups: int) -> tuple[Interval, Interval]:
+        floor = 0.5 / (max(groups, 1) + 2) ** 2
+        level = self.settings.level
+        wide, narrow = (change_interval(statistic, floor, max(groups, 2), at) for at in (level, 2 * level - 1))
+        return wide, narrow
+
+    # ------------------------------------------------------------ from one stage to the next
+
+    def _losses(self) -> Iterator[Estimate]:
+        stages = [stage for stage in WALKED if stage in self.rungs]
+        losses = [self._loss(a, b) for a, b in pairwise(stages)]
+        defined = [loss if loss.clusters >= 2 and np.isfinite(loss.statistic.value) else None for loss in losses]
+        adjusted = holm([np.nan if loss is None else loss.p for loss in defined])
+        alpha = 1 - self.settings.level
+        shown = [
+            float(loss.statistic.value) if loss is not None and p < alpha and loss.statistic.value > 0 else 0.0
+            for loss, p in zip(defined, adjusted, strict=True)
+        ]
+        worst = int(np.argmax(shown)) if any(shown) else -1
+        for i, loss in enumerate(losses):
+            used = self._both(*loss.step.split(">"))
+            found = self._made("ladder_loss", {"step": loss.step}, loss.statistic, loss.interval, PAIRED, used, loss.clusters)
+            if found.value is None or defined[i] is None:
+                yield found
+                continue
+            word = "bottleneck" if i == worst else "loss" if shown[i] else "no loss shown"
+            if adjusted[i] < alpha and found.value < 0:
+                word = "gain"
+            near = equivalent(*self._narrow(loss), self.settings.thresholds.equivalence)
+            word = "kept" if word == "no loss shown" and near else word
+            yield judged(found, word, BOTTLENECK)
+
+    def _narrow(self, loss: _Loss) -> tuple[float, float]:
+        _, narrow = self._shift(loss.statistic, loss.clusters)
+        return float(narrow.low), float(narrow.high)
+
+    def _both(self, first: str, second: str) -> NDArray[np.bool_]:
+        return np.isfinite(self.rungs[first].right) & np.isfinite(self.rungs[second].right)
+
+    def _loss(self, first: str, second: str) -> _Loss:
+        used = self._both(first, second)
+        statistic = self._right(self.rungs[first], used) - self._right(self.rungs[second], used)
+        groups = self._groups(used)
+        interval, _ = self._shift(statistic, groups)
+        return _Loss(f"{first}>{second}", statistic, interval, groups, int(used.sum()))
+
+    def _representation(self) -> Estimate:
+        loss = self._loss("hidden", "margin")
+        used = self._both("hidden", "margin")
+        found = self._made("representation_loss", {}, loss.statistic, loss.interval, PAIRED, used, loss.clusters)
+        if found.value is None or found.low is None:
+            return found
+        bound = self.settings.thresholds.latent
+        word = "latent" if found.low > bound else "undetermined"
+        if word != "latent" and self._narrow(loss)[1] < self.settings.thresholds.equivalence:
+            word = "nothing more inside"
+        return judged(found, word, f"latent where the interval lies above {bound:g}")
+
+    def _made(
+        self,
+        name: str,
+        more: Mapping[str, str],
+        statistic: Linear,
+        interval: Interval,
+        method: str,
+        used: NDArray[np.bool_],
+        groups: int,
+    ) -> Estimate:
+        value = float(statistic.value) if groups >= 2 else np.nan
+        bounds = [float(np.ravel(b)[0]) for b in (interval.low, interval.high)]
+        whole = int(np.unique(self.cluster[used]).size)
+        left = int((~used).sum())
+        by = {**place(self.panel, self.cell.name), **more}
+        made = Estimate(name, by, value, bounds[0], bounds[1], self.settings.level, method, int(used.sum()), whole, left)
+        return finished(made, ONE_CLUSTER_OF_CLASS if groups == 1 else ONE_CLASS)
+
+
+def _mean_margin(cell: Cell) -> Array:
+    """(n,) margin of the cell's first wording, mean over its repeats that have one."""
+    margin = cell.panel.margin[:, cell.at[0]]
+    known = np.isfinite(margin)
+    count = known.sum(axis=1)
+    total = np.where(known, margin, 0.0).sum(axis=1)
+    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0), np.float64)
+
+
+PARTS = (Ladder(),)

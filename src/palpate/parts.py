@@ -193,6 +193,68 @@ class ServedModel(Model, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureStage:
+    """One place inside a model at which an image, or a question about it, is a vector.
+
+    ``kind``, in the order information flows: ``vision`` (layer of the vision tower; depth 0 is its embedding), ``read`` (what
+    the language model's projector is given), ``projector`` (what it gives), ``image`` (layer of the language model, pooled
+    over the image's tokens), ``prompt`` (layer of the language model at the last token of the question ``prompt``).
+    ``depth`` counts layers within the kind; the last of the language model is after its final norm. ``pooling`` over tokens:
+    mean or max; last for ``prompt``.
+    """
+
+    kind: str
+    depth: int = 0
+    pooling: str = "mean"
+    prompt: str = ""
+
+    @property
+    def name(self) -> str:
+        """``vision-03``, ``read``, ``projector``, ``image-12``, ``image-12/max``, ``prompt-30@target-1``."""
+        depth = "" if self.kind in ("read", "projector") else f"-{self.depth:02d}"
+        pooled = f"/{self.pooling}" if self.pooling not in ("mean", "last") else ""
+        return f"{self.kind}{depth}{pooled}{'@' if self.prompt else ''}{self.prompt}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRequest:
+    """Which inner states to hand over. ``layers``: indices, negative ones from the end, None for all; ``pooling``: over tokens,
+    mean and max; ``prompts``: the questions at whose last token the language model's states are kept."""
+
+    layers: tuple[int, ...] | None = None
+    pooling: tuple[str, ...] = ("mean",)
+    prompts: tuple[Prompt, ...] = ()
+
+
+Features = Mapping[FeatureStage, "NDArray[np.float32]"]
+"""Of one image: a vector (d,) per stage, in the order information flows."""
+
+
+@runtime_checkable
+class LooksInside(Protocol):
+    """A Model that can also hand over its inner states, from the passes that answer."""
+
+    def look(
+        self, stimuli: Sequence[Stimulus], requests: Sequence[FeatureRequest | None]
+    ) -> tuple[list[list[Answer]], list[Features | None]]:
+        """The answers, as ``ask`` gives them, and per stimulus its features; None where none are asked for or it failed."""
+        ...
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A Model that can tell, before its first question, whether the way it is asked is sound."""
+
+    def check(self, stimuli: Sequence[Stimulus]) -> Mapping[str, Any]:
+        """Facts to record beside its environment, as JSON.
+
+        ``checks``: a list of {name, held: true, false or null, found}, and others of its own. ``ask_instead``: options to ask it
+        with in this run, of the same identity. ``warnings``: what to tell the reader.
+        Raises ModelError where it must not be asked at all. Empty where there is nothing to check with."""
+        ...
+
+
 @runtime_checkable
 class ModelKind(Protocol):
     """Makes Models of one kind. ``presets`` are names a study may give alone, each with the options it stands for."""

@@ -19,7 +19,7 @@ from palpate.registry import offered, part, parts
 from palpate.spending import Budget
 from palpate.store.keys import digest
 from palpate.store.ledger import Ledger
-from palpate.study_file import ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
+from palpate.study_file import FeaturesFile, ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
 from palpate.task import Task, load_task, load_task_file, prompt_set, source_spec, task_from
 
 
@@ -29,6 +29,16 @@ class AskSettings:
 
     workers: int = 1
     attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """Which inner states are kept. None: every model that can be looked into, every layer, the first wording of each cell."""
+
+    models: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+    pooling: tuple[str, ...] = ("mean",)
+    prompts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Study:
     draws: int = 2000
     thresholds: Thresholds = field(default_factory=Thresholds)
     ask: AskSettings = AskSettings()
+    features: FeatureSettings | None = None
     report: ReportSettings = ReportSettings()
     data: DataSettings = DataSettings()
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
@@ -122,7 +133,15 @@ class Study:
 def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models: bool = True) -> Study:
     """Check a study's tables and build it; relative paths are taken from ``folder``."""
     parsed = check(StudyFile, raw, where)
-    models = tuple(_model(entry, parsed.seed, folder, f"{where}: models[{i}]") for i, entry in enumerate(parsed.models))
+    models = tuple(
+        _model(entry, parsed.seed, folder, f"{where}: models[{i}]", parsed.protocol) for i, entry in enumerate(parsed.models)
+    )
+    if parsed.protocol == "fragility-2026" and {parsed.prompts, *(t.prompts or parsed.prompts for t in parsed.tasks)} != {
+        "reference"
+    }:
+        raise StudyError(
+            "the protocol fragility-2026 asks the reference study's own wordings", where=f"{where}: prompts", expected='"reference"'
+        )
     for i, spec in enumerate(models if with_models else ()):
         _check_model(spec, f"{where}: models[{i}]")
     _unique([m.name for m in models], f"{where}: models", "model")
@@ -154,6 +173,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         draws=parsed.measure.draws,
         thresholds=_thresholds(parsed, where),
         ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
+        features=_features(parsed.features),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
         data=DataSettings(parsed.data.inspect, parsed.data.on_fault),
         prices=_prices(parsed, [m.name for m in models], where),
@@ -171,7 +191,7 @@ def _thresholds(parsed: StudyFile, where: str) -> Thresholds:
     return found
 
 
-def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
+def _model(entry: ModelFile, seed: int, folder: Path, where: str, protocol: str | None = None) -> ModelSpec:
     options = dict(entry.model_extra or {})
     kind = entry.kind
     if kind is None:
@@ -188,7 +208,9 @@ def _model(entry: ModelFile, seed: int, folder: Path, where: str) -> ModelSpec:
         kind, preset = known[entry.name][0].name, dict(known[entry.name][1])
         preset.pop("about", None)
         options = {**preset, **options}
-    part("models", kind, where=f"{where}.kind")
+    asked: ModelKind = part("models", kind, where=f"{where}.kind")
+    if protocol is not None and "protocol" in asked.options:
+        options.setdefault("protocol", protocol)
     if isinstance(options.get("path"), str):
         options["path"] = _checkpoint(options["path"], folder, f"{where}.path")
     return ModelSpec(entry.name, kind, options, seed)
@@ -305,6 +327,14 @@ def _own_prompt(p: PromptFile, where: str) -> Prompt:
     return Prompt(p.name, p.text, p.form, p.polarity, p.cell, options, p.factors)
 
 
+def _features(given: FeaturesFile | None) -> FeatureSettings | None:
+    if given is None:
+        return None
+    layers = None if given.layers == "all" else tuple(given.layers)
+    models, prompts = (None if names is None else tuple(names) for names in (given.models, given.prompts))
+    return FeatureSettings(models, layers, tuple(dict.fromkeys(given.pooling)), prompts)
+
+
 def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage, ...]:
     """The study's own pairs; where it names none, the known pairs among its models."""
     if parsed.pairs is None:
@@ -366,4 +396,4 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
         entry["source"] = {"kind": task.source.kind, **task.source.options}
     text["tasks"] = [{key: entry[key] for key in TaskEntry.model_fields if key in entry} for entry in text["tasks"]]
     # In the order of the fields, whatever was given and whatever filled in: the text of the text is the same text.
-    return {key: text[key] for key in StudyFile.model_fields}
+    return {key: text[key] for key in StudyFile.model_fields if key in text}

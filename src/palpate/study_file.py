@@ -141,6 +141,16 @@ class AskFile(_File):
     attempts: int = Field(3, ge=1, le=100)
 
 
+class FeaturesFile(_File):
+    """``[features]``: inner states to keep while models answer. ``models`` and ``prompts`` default to all that can be looked into,
+    and to the first wording of each cell."""
+
+    models: list[str] | None = None
+    layers: Literal["all"] | list[int] = "all"
+    pooling: list[Literal["mean", "max"]] = Field(["mean"], min_length=1)
+    prompts: list[str] | None = None
+
+
 class ReportFile(_File):
     """``[report]``."""
 
@@ -161,6 +171,7 @@ class StudyFile(_File):
     name: str = Field(min_length=1)
     seed: int = Field(0, ge=0)
     prompts: str = "reference"
+    protocol: Literal["own", "fragility-2026"] | None = None
     describe: bool = False
     perturbations: list[str] = Field(["none"], min_length=1)
     repeats: int = Field(1, ge=1)
@@ -175,6 +186,7 @@ class StudyFile(_File):
     measure: MeasureFile = MeasureFile()
     verdicts: VerdictsFile = VerdictsFile()
     ask: AskFile = AskFile()
+    features: FeaturesFile | None = None
     report: ReportFile = ReportFile()
     data: DataFile = DataFile()
     gate: GateFile = GateFile()

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.errors import ModelError
 from palpate.nouns import Answer, Block, Status, Stimulus
-from palpate.parts import MaskedImage, Model
+from palpate.parts import ChecksItself, FeatureRequest, Features, LooksInside, MaskedImage, Model
 from palpate.registry import part
 
 
 def answer(model: Model, blocks: Sequence[Block], seed: int) -> list[list[Answer]]:
     """One list of Answers per Block. An image that cannot be opened makes its Block's Answers errors; the rest are asked."""
+    return look(model, blocks, seed, {})[0]
+
+
+def look(
+    model: Model, blocks: Sequence[Block], seed: int, requests: Mapping[str, FeatureRequest]
+) -> tuple[list[list[Answer]], list[Features | None]]:
+    """The same, and the inner states of every unchanged image whose task has a request; None where there are none."""
     answers: list[list[Answer]] = [[] for _ in blocks]
+    features: list[Features | None] = [None] * len(blocks)
     shown: list[tuple[int, Stimulus]] = []
     for i, block in enumerate(blocks):
         try:
@@ -24,14 +34,36 @@ def answer(model: Model, blocks: Sequence[Block], seed: int) -> list[list[Answer
         except (OSError, ValueError) as fault:
             cause = f"the image cannot be opened: {type(fault).__name__}"
             answers[i] = [Answer(Status.ERROR, error=cause) for _ in block.trials]
-    given = model.ask([stimulus for _, stimulus in shown]) if shown else []
-    for (i, stimulus), found in zip(shown, given, strict=True):
+    given, seen = _shown(model, [stimulus for _, stimulus in shown], requests)
+    for (i, stimulus), found, inside in zip(shown, given, seen, strict=True):
         if len(found) != len(stimulus.block.trials):
             raise ModelError(
                 f"gave {len(found)} answers to {len(stimulus.block.trials)} questions", where=f"model {stimulus.block.model!r}"
             )
-        answers[i] = found
-    return answers
+        answers[i], features[i] = found, inside
+    return answers, features
+
+
+def _shown(
+    model: Model, stimuli: Sequence[Stimulus], requests: Mapping[str, FeatureRequest]
+) -> tuple[list[list[Answer]], list[Features | None]]:
+    if not stimuli:
+        return [], []
+    if not requests or not isinstance(model, LooksInside):
+        return model.ask(stimuli), [None] * len(stimuli)
+    wanted = [requests.get(s.block.task) if s.block.perturbation.name == "none" else None for s in stimuli]
+    return model.look(stimuli, wanted)
+
+
+def check(model: Model, blocks: Sequence[Block], seed: int) -> Mapping[str, Any]:
+    """What a model finds out about itself on these images; empty for one that checks nothing."""
+    if not isinstance(model, ChecksItself):
+        return {}
+    shown = []
+    for block in blocks:
+        with suppress(OSError, ValueError):  # its questions will be errors that say so
+            shown.append(present(block, seed))
+    return model.check(shown)
 
 
 def present(block: Block, seed: int) -> Stimulus:

@@ -10,15 +10,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, TypeVar
 
 from palpate.errors import PalpateError, RunError
-from palpate.executors._work import answer
+from palpate.executors._work import answer, check, look
 from palpate.nouns import Answer, Block
-from palpate.parts import Allowance, Model, ModelSpec, ServedModel
+from palpate.parts import Allowance, ChecksItself, FeatureRequest, Features, Model, ModelSpec, ServedModel
 from palpate.registry import part
 
 Batch = Sequence[Block]
+Given = tuple[list[list[Answer]], list[Features | None]]
+Looked = tuple[Batch, list[list[Answer]], list[Features | None]]
+T = TypeVar("T")
+WORKER = "PALPATE_WORKER"
+"""In a worker process: its number, from 0. A model that runs on any GPU takes the one of that number."""
 
 
 class LocalExecutor:
@@ -28,6 +33,7 @@ class LocalExecutor:
         self.workers, self.seed = workers, seed
         self._pool: ProcessPoolExecutor | None = None
         self._observed: dict[str, Mapping[str, Any]] = {}
+        self._held: tuple[ModelSpec, Model] | None = None
 
     def batch_size(self, model: ModelSpec) -> int:
         """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
@@ -46,26 +52,44 @@ class LocalExecutor:
         keeps its limits and its ``allowance``.
         """
         built: Model = part("models", model.kind).build(model)
+        if not isinstance(built, ServedModel):
+            built.close()
+            for batch, answers, _ in self.look(model, batches, {}):
+                yield batch, answers
+            return
         try:
-            if isinstance(built, ServedModel):
-                if allowance is not None:
-                    built.allow(allowance)
-                yield from self._served(built, batches)
-            elif self.workers <= 1:
-                yield from self._here(built, batches)
-            else:
-                yield from self._pooled(model, batches)
+            if allowance is not None:
+                built.allow(allowance)
+            yield from self._served(built, batches)
         finally:
             built.close()
-            if isinstance(built, ServedModel):
-                self._observed[model.name] = built.observed()
+            self._observed[model.name] = built.observed()
 
     def observed(self, model: ModelSpec) -> Mapping[str, Any]:
         """What a served model has found out about its server so far; empty for any other."""
         return self._observed.get(model.name, {})
 
+    def look(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
+        """The same, with the inner states of images whose task has a request, one entry per Block."""
+        if self.workers <= 1:
+            yield from self._here(model, batches, requests)
+        else:
+            yield from self._pooled(model, batches, requests)
+
+    def check(self, model: ModelSpec, blocks: Sequence[Block]) -> Mapping[str, Any]:
+        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
+        if not isinstance(self._hold(model), ChecksItself):
+            return {}
+        if self.workers <= 1:
+            return check(self._hold(model), blocks, self.seed)
+        try:
+            return self._workers().submit(_check_in_worker, model, blocks, self.seed).result()
+        except BrokenProcessPool:
+            raise self._worker_ended(model) from None
+
     def close(self) -> None:
         """End the workers, without waiting for what they are at: whatever matters was handed over already."""
+        self._release()
         if self._pool is not None:
             # Taken before the shutdown forgets them; a busy worker would be waited for, and may have minutes to go.
             workers = list((self._pool._processes or {}).values())
@@ -73,10 +97,6 @@ class LocalExecutor:
             for worker in workers:
                 worker.terminate()
             self._pool = None
-
-    def _here(self, built: Model, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
-        for batch in batches:
-            yield batch, answer(built, batch, self.seed)
 
     def _served(self, built: ServedModel, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
         """Batches side by side in threads, which open images while others wait for the server; yielded in the order given."""
@@ -101,31 +121,64 @@ class LocalExecutor:
             built.close()  # ends what is under way, so that no thread waits for it
             threads.shutdown(wait=True)
 
-    def _pooled(self, model: ModelSpec, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
+    def _here(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
+        try:
+            for batch in batches:
+                yield batch, *look(self._hold(model), batch, self.seed, requests)
+        finally:
+            self._release()
+
+    def _hold(self, model: ModelSpec) -> Model:
+        """The model, made once: what was loaded to check it is what is asked."""
+        if self._held is None or self._held[0] != model:
+            self._release()
+            self._held = model, part("models", model.kind).build(model)
+        return self._held[1]
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held[1].close()
+            self._held = None
+
+    def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Spawned, not forked: a forked child would inherit torch's threads and the ledger's open file.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_prepare, initargs=(self.workers,))
-        waiting: deque[tuple[Batch, Future[list[list[Answer]]]]] = deque()
+            started = context.Value("i", 0)
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=context, initializer=_prepare, initargs=(self.workers, started)
+            )
+        return self._pool
+
+    def _pooled(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
+        pool = self._workers()
+        waiting: deque[tuple[Batch, Future[Given]]] = deque()
         try:
             for batch in batches:
-                waiting.append((batch, self._pool.submit(_in_worker, model, batch, self.seed)))
+                waiting.append((batch, pool.submit(_in_worker, model, batch, self.seed, requests)))
                 # A short queue keeps workers fed and memory independent of the number of images.
                 if len(waiting) > 2 * self.workers:
-                    yield _next(waiting)
+                    yield _flat(_next(waiting))
             while waiting:
-                yield _next(waiting)
+                yield _flat(_next(waiting))
         except BrokenProcessPool:
-            self.close()
-            raise RunError(
-                "a worker process ended (out of memory, or killed)",
-                where=f"model {model.name!r}",
-                expected='workers that stay; a script of your own needs `if __name__ == "__main__":` around what it runs',
-                hint="run the same command again: it goes on where it stopped; fewer `ask.workers` need less memory",
-            ) from None
+            raise self._worker_ended(model) from None
+
+    def _worker_ended(self, model: ModelSpec) -> RunError:
+        self.close()
+        return RunError(
+            "a worker process ended (out of memory, or killed)",
+            where=f"model {model.name!r}",
+            expected='workers that stay; a script of your own needs `if __name__ == "__main__":` around what it runs',
+            hint="run the same command again: it goes on where it stopped; fewer `ask.workers` need less memory",
+        )
 
 
-def _next(waiting: deque[tuple[Batch, Future[list[list[Answer]]]]]) -> tuple[Batch, list[list[Answer]]]:
+def _flat(answered: tuple[Batch, Given]) -> Looked:
+    return answered[0], *answered[1]
+
+
+def _next(waiting: deque[tuple[Batch, Future[T]]]) -> tuple[Batch, T]:
     batch, future = waiting.popleft()
     return batch, future.result()
 
@@ -133,8 +186,11 @@ def _next(waiting: deque[tuple[Batch, Future[list[list[Answer]]]]]) -> tuple[Bat
 _loaded: dict[ModelSpec, Model] = {}
 
 
-def _prepare(workers: int) -> None:
-    """Give a worker its share of the cores, before torch or NumPy starts its threads; and let it end with its parent."""
+def _prepare(workers: int, started: Any) -> None:
+    """Give a worker its number and its share of the cores, before torch or NumPy starts its threads; let it end with its parent."""
+    with started.get_lock():
+        os.environ[WORKER] = str(started.value)  # which of several GPUs is its own
+        started.value += 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process of a terminal: no traceback from each
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -149,10 +205,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _in_worker(model: ModelSpec, batch: Batch, seed: int) -> list[list[Answer]]:
+def _in_worker(model: ModelSpec, batch: Batch, seed: int, requests: Mapping[str, FeatureRequest]) -> Given:
+    return look(_in_this_worker(model), batch, seed, requests)
+
+
+def _check_in_worker(model: ModelSpec, blocks: Batch, seed: int) -> Mapping[str, Any]:
+    return check(_in_this_worker(model), blocks, seed)
+
+
+def _in_this_worker(model: ModelSpec) -> Model:
     if model not in _loaded:
         for other in _loaded.values():
             other.close()
         _loaded.clear()
         _loaded[model] = part("models", model.kind).build(model)
-    return answer(_loaded[model], batch, seed)
+    return _loaded[model]

@@ -114,3 +114,20 @@ class Shared:
 
     inputs: dict[str, Any]
     ids: list[list[list[int]]]
+
+
+def on_device(inputs: dict[str, Any], loaded: Any) -> dict[str, Any]:
+    """Tensors on the model's device, images in its number format."""
+    moved = {}
+    for name, value in inputs.items():
+        if hasattr(value, "to"):
+            value = value.to(loaded.device)
+            value = value.to(loaded.model.dtype) if value.is_floating_point() else value
+        moved[name] = value
+    return moved
+
+
+def forget_positions(model: Any) -> None:
+    """Qwen-VL keeps the last image's position offset on the module: it must not reach the next question."""
+    if hasattr(model.base_model, "rope_deltas"):
+        model.base_model.rope_deltas = None

@@ -239,6 +239,11 @@ def dtype_of(settings: Settings) -> str:
     return "bfloat16" if device_of(settings).startswith("cuda") else "float32"
 
 
+def unrepeated_of(settings: Settings) -> bool:
+    """True where a shared beginning is attended without repeating it: on a GPU, unless the study says otherwise."""
+    return device_of(settings).startswith("cuda") if settings.attend == "auto" else settings.attend == "unrepeated"
+
+
 def backend_of(settings: Settings) -> str:
     """``pil``, or ``torchvision`` where it is asked for. Raises ModelError where it is asked for and absent."""
     if settings.image_backend == "torchvision" and find_spec("torchvision") is None:

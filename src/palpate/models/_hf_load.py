@@ -6,6 +6,7 @@ only warn. The checkpoint's own sampling defaults are put aside, so that greedy 
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from palpate.errors import ModelError
-from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of
+from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of, unrepeated_of
 from palpate.models._hf_settings import Settings
 
 CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError)
@@ -37,6 +38,7 @@ class Loaded:
     template: str | None
     eos: frozenset[int]
     pad: int
+    unrepeated: bool = False  # how a shared beginning is attended to
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
@@ -49,13 +51,15 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     causal = checkpoint.text_only
-    device, dtype = device_of(settings), dtype_of(settings)
+    device, dtype = _own_gpu(device_of(settings)), dtype_of(settings)
     with _quiet_and_offline():
         processor = _processor(checkpoint, settings, causal=causal)
         auto = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForImageTextToText
-        model = _model(auto, checkpoint, settings, getattr(torch, dtype))
+        make = _twin if settings.twin == "random" else _model
+        model = make(auto, checkpoint, settings, getattr(torch, dtype))
     try:
-        model = model.to(device).eval()
+        # Quantised weights are on their device already and cannot be moved.
+        model = (model if settings.quantized else model.to(device)).eval()
     except (RuntimeError, AssertionError) as fault:
         raise ModelError(
             f"cannot be put on {device}: {_first_line(fault)}", where=settings.path, expected="device = 'cpu'"
@@ -65,8 +69,23 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     eos = _eos(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
     model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
-    template = settings.chat_template or getattr(processor, "chat_template", None) or tokenizer.chat_template
-    return Loaded(model, processor, tokenizer, device, dtype, causal, checkpoint.architecture, template, eos, pad)
+    own_template = getattr(processor, "chat_template", None) or tokenizer.chat_template
+    template = settings.chat_template or own_template or settings.fallback_template
+    if settings.compiled:
+        _compile(model)
+    unrepeated = unrepeated_of(settings)
+    return Loaded(model, processor, tokenizer, device, dtype, causal, checkpoint.architecture, template, eos, pad, unrepeated)
+
+
+def _own_gpu(device: str) -> str:
+    """Where several worker processes share a machine, ``cuda`` is the GPU of the worker's number; they go round."""
+    worker = os.environ.get("PALPATE_WORKER")
+    if device != "cuda" or worker is None:
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(worker) % count}" if count else device
 
 
 def _processor(checkpoint: Checkpoint, settings: Settings, *, causal: bool) -> Any:
@@ -104,6 +123,7 @@ def _with_pad(tokenizer: Any) -> Any:
 
 def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) -> Any:
     attention = {"attn_implementation": settings.attn_implementation} if settings.attn_implementation else {}
+    quantized = _quantization(settings, dtype)
     try:
         model, found = auto.from_pretrained(
             checkpoint.folder,
@@ -113,6 +133,7 @@ def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) ->
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are listed, below
             **attention,
+            **quantized,
         )
     except CAUSES as fault:
         raise ModelError(f"does not load: {_first_line(fault)}", where=settings.path) from fault
@@ -131,6 +152,55 @@ def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) ->
             hint='ignore_keys = ["…"] for weights known to be unused' if unexpected else "",
         )
     return model
+
+
+def _twin(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) -> Any:
+    """The checkpoint's config with random weights, the same for one seed on every machine: what the architecture alone sees."""
+    import torch
+    from transformers import AutoConfig, GenerationConfig
+
+    attention = {"attn_implementation": settings.attn_implementation} if settings.attn_implementation else {}
+    common = {"local_files_only": True, "trust_remote_code": settings.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, **common)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = auto.from_config(config, dtype=torch.float32, trust_remote_code=settings.trust_remote_code, **attention).to(
+                dtype
+            )
+        if (checkpoint.folder / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+    except CAUSES as fault:
+        raise ModelError(f"its twin cannot be made: {_first_line(fault)}", where=settings.path) from fault
+    return model
+
+
+def _quantization(settings: Settings, dtype: Any) -> dict[str, Any]:
+    """What transformers is told where weights are to be quantised while loading. Raises ModelError where that is not possible."""
+    if settings.quantized is None:
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantized = {settings.quantized!r} needs bitsandbytes, which is not installed",
+            where=settings.path,
+            expected="pip install bitsandbytes",
+            hint='or leave `quantized` out; dtype = "bfloat16" halves the memory of float32 without it',
+        )
+    from transformers import BitsAndBytesConfig
+
+    bits = {"load_in_8bit": True} if settings.quantized == "int8" else {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    bits |= {} if settings.quantized == "int8" else {"bnb_4bit_compute_dtype": dtype}
+    return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": _own_gpu(device_of(settings))}}
+
+
+def _compile(model: Any) -> None:
+    """Every layer of the language model by itself: shapes change from step to step, and one graph of all would be made anew."""
+    import torch
+
+    inner = model.base_model
+    decoder = getattr(inner, "language_model", getattr(inner, "text_model", inner))
+    for layer in decoder.layers:
+        layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:

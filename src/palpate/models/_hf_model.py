@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from importlib import import_module
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from palpate.errors import ModelError
 from palpate.models import _hf_identity as identity
+from palpate.models._hf_presets import BY_PATH, protocol_warnings
 from palpate.models._hf_settings import Settings
 from palpate.nouns import Answer, Block, Prompt, Status, Stimulus, Trial
-from palpate.parts import Fingerprint
+from palpate.parts import FeatureRequest, Features, Fingerprint
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from palpate.models._hf_decode import Chooser, Row
     from palpate.models._hf_encode import Encoder
     from palpate.models._hf_load import Loaded
@@ -28,6 +32,8 @@ VERIFIED = frozenset(
 """Architectures whose shared-prefix answers are tested to equal plain ones. Not PaliGemma: its image attends to the question."""
 VERIFIED_TEXT = frozenset(("gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"))
 """The same for language models without a vision tower."""
+ENCODER_ONLY = frozenset(("paligemma",))
+"""Architectures whose image attends to the question: what the tower gives can be shared, keys and values cannot."""
 TEXTS_AT_ONCE = 64
 """Questions without an image that go together. Part of what shapes a batch: changing it raises ADAPTER_VERSION."""
 FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
@@ -69,28 +75,53 @@ class HFModel:
 
     @property
     def path(self) -> str:
-        """``plain`` or ``prefix``: decided by architecture, never by what is in a batch.
+        """How it is asked, decided by architecture, never by what is in a batch: ``prefix`` where that is tested to be exact,
+        ``encoder`` where only the tower's output can be shared, ``single`` where nothing is known.
 
-        Raises ModelError where ``prefix`` is asked for and not verified.
+        Raises ModelError where a way is asked for that is not verified.
         """
-        wanted, verified = self.settings.inference, self.checkpoint.architecture in VERIFIED | VERIFIED_TEXT
-        if wanted == "prefix" and not verified:
+        wanted, architecture = self.settings.inference, self.checkpoint.architecture
+        known = {"prefix": VERIFIED | VERIFIED_TEXT, "encoder": VERIFIED | ENCODER_ONLY}
+        if wanted == "auto":
+            return next((way for way, families in known.items() if architecture in families), "single")
+        if wanted in known and architecture not in known[wanted]:
             raise ModelError(
-                f"model {self.name!r}: inference = 'prefix' is not known to be exact for {self.checkpoint.architecture}",
-                expected="inference = 'auto' or 'plain'; prefix for " + ", ".join(sorted(VERIFIED | VERIFIED_TEXT)),
+                f"model {self.name!r}: inference = {wanted!r} is not known to be exact for {architecture}",
+                expected=f"inference = 'auto', 'plain' or 'single'; {wanted} for " + ", ".join(sorted(known[wanted])),
             )
-        return ("prefix" if verified else "plain") if wanted == "auto" else wanted
+        return wanted
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the run should know about how this model is asked."""
+        settings, hub = self.settings, self.checkpoint.hub
+        said = []
+        if hub is not None and settings.revision != hub[1]:
+            said.append(f"no commit is given as its revision: this run took {hub[1]}, which a later one need not")
+        if self.checkpoint.chat_template is None and settings.chat_template is None and settings.fallback_template is not None:
+            said.append("it brings no chat template and is asked through the one its card gives")
+        if settings.quantized:
+            said.append(f"its weights are quantised ({settings.quantized}): it is not quite the published model")
+        said += protocol_warnings(settings.protocol, settings.path, own_template=settings.own_template)
+        if settings.inference == "auto" and self.path == "single":
+            said.append(f"{self.checkpoint.architecture} is not among the tested architectures: every question is asked by itself")
+        return tuple(said)
 
     @cached_property
     def device(self) -> str:
         """The torch device it runs on."""
         return identity.device_of(self.settings)
 
+    @property
+    def unrepeated(self) -> bool:
+        """True where one copy of an image's keys and values serves all its questions."""
+        return identity.unrepeated_of(self.settings)
+
     def fingerprint(self) -> Fingerprint:
         """Identity and environment; no torch, no weights in memory."""
         settings, checkpoint = self.settings, self.checkpoint
         dtype = identity.dtype_of(settings)
-        template = settings.chat_template or checkpoint.chat_template or ""
+        template = settings.chat_template or checkpoint.chat_template or settings.fallback_template or ""
         hub = checkpoint.hub
         what: dict[str, Any] = {
             "kind": "hf",
@@ -107,13 +138,22 @@ class HFModel:
             "dtype": dtype,
             "attention": settings.attn_implementation or "default",
         }
+        if settings.twin == "random":
+            what |= {"twin": settings.twin, "twin_seed": settings.seed}
         if dtype != "float32":
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
             what |= {"inference": self.path, "images_at_once": self._images_at_once()}
+            what |= {"attend": "unrepeated"} if self.unrepeated else {}
+        if settings.quantized:
+            what |= {"quantized": settings.quantized}
         where = {
             "checkpoint": hub[0] if hub else checkpoint.folder.resolve().name,
             "device": self.device,
             "inference": self.path,
+            "warnings": list(self.warnings),
+            **({"revision": hub[1]} if hub else {}),
+            **({"protocol": settings.protocol} if settings.protocol != "own" else {}),
+            **(BY_PATH[settings.path].facts() if settings.path in BY_PATH else {}),
         } | identity.versions()
         return Fingerprint(what, where)
 
@@ -126,6 +166,70 @@ class HFModel:
         for batch in self._batches(stimuli):
             answers += self._answer(ready, batch)
         return answers
+
+    def look(
+        self, stimuli: Sequence[Stimulus], requests: Sequence[FeatureRequest | None]
+    ) -> tuple[list[list[Answer]], list[Features | None]]:
+        """Answers and inner states. An image that is watched goes alone, so that its states are not another's."""
+        answers: list[list[Answer]] = []
+        features: list[Features | None] = []
+        for watched, together in groupby(zip(stimuli, requests, strict=True), key=lambda one: _watched(*one)):
+            run = list(together)
+            if not watched:
+                answers += self.ask([stimulus for stimulus, _ in run])
+                features += [None] * len(run)
+                continue
+            for stimulus, request in run:
+                assert request is not None
+                given, found = self._look(stimulus, request)
+                answers.append(given)
+                features.append(found)
+        return answers, features
+
+    def check(self, stimuli: Sequence[Stimulus]) -> Mapping[str, Any]:
+        """Asks a sample together and alone, and two images together and apart, before the first question that counts.
+
+        Raises ModelError where they differ beyond rounding and the way of asking is part of the model's identity.
+        """
+        from palpate.models import _hf_checks as checks
+        from palpate.models._hf_plain import answer_single
+
+        if not stimuli:
+            return {}
+        ready = self._loaded()
+
+        def fresh(number: int) -> list[Row]:
+            return checks.chosen(self._rows(ready, stimuli[number]))
+
+        def ask(numbers: Sequence[int]) -> list[list[Row]]:
+            rows = {number: fresh(number) for number in numbers}
+            for batch in self._batches([stimuli[number] for number in numbers]):
+                here = [number for number in numbers if any(stimuli[number] is one for one in batch)]
+                self._fill(ready, [rows[number] for number in here], [stimuli[number].image for number in here])
+            return [rows[number] for number in numbers]
+
+        alone = [fresh(number) for number in range(len(stimuli))]
+        images, single = stimuli[0].image is not None, self.path == "single"
+        try:
+            for rows, stimulus in zip(alone, stimuli, strict=True):
+                answer_single(ready.encoder, ready.chooser, rows, stimulus.image)
+            found, sound = checks.found_by(ready.loaded.dtype, ask, alone, images=images, single=single)
+        except FAULTS as fault:  # the questions themselves will say what is wrong, each by itself
+            found, sound = [{"name": checks.TOGETHER, "held": None, "found": f"could not be checked: {fault}"}], True
+        facts = {**checks.facts(ready.loaded, self._rows(ready, stimuli[0])), "checks": found}
+        return facts if sound or single else {**facts, **self._instead(found)}
+
+    def _instead(self, found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """How to go on where asking together is not sound: one by one, where that is the same model by identity."""
+        told = "; ".join(f"{check['name']}: {check['found']}" for check in found if check["held"] is False)
+        if identity.dtype_of(self.settings) != "float32":
+            raise ModelError(
+                f"model {self.name!r}: answers asked together and alone differ beyond rounding ({told})",
+                expected="the same answers up to rounding",
+                hint="inference = 'single' asks every question by itself, as another model by identity",
+            )
+        warning = f"asking together is not asking alone ({told}): every question is asked by itself"
+        return {"ask_instead": {"inference": "single"}, "warnings": [warning]}
 
     def close(self) -> None:
         """Free the weights."""
@@ -165,7 +269,7 @@ class HFModel:
 
             hub = self.checkpoint.hub  # the weights of the very commit the fingerprint names
             settings = replace(self.settings, revision=hub[1]) if hub else self.settings
-            loaded = load(identity.find(settings, weights=True), self.settings)
+            loaded = load(identity.find(settings, weights=settings.twin != "random"), self.settings)
             try:
                 encoder = Encoder(loaded, self.settings.system)
             except ModelError as fault:
@@ -196,23 +300,54 @@ class HFModel:
         return [[self._finish(ready, row, seconds) for row in one] for one in rows]
 
     def _run(self, ready: Ready, batch: list[Stimulus]) -> list[list[Row]]:
-        from palpate.models._hf_plain import answer_plain
+        rows = [self._rows(ready, stimulus) for stimulus in batch]
+        self._fill(ready, rows, [stimulus.image for stimulus in batch])
+        return rows
+
+    def _fill(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
+        """Answers the rows, one list per image. All have an image, or none has."""
+        from palpate.models._hf_plain import answer_plain, answer_single
         from palpate.models._hf_prefix import answer_shared
 
-        rows = [self._rows(ready, stimulus) for stimulus in batch]
-        # All have an image, or none has.
-        images = [stimulus.image for stimulus in batch if stimulus.image is not None and stimulus.block.trials] or None
+        images = [image for image, one in zip(shown, rows, strict=True) if image is not None and one] or None
         whole = [row for one in rows for row in one]
         # Blocks of one question share nothing inside, but all of them may begin alike: a judge's instructions, a template.
         sets = [whole] if images is None and len(whole) == len(rows) else [one for one in rows if one]
         if self.path == "prefix" and whole and answer_shared(ready.encoder, ready.chooser, sets, images):
-            return rows
-        if images is None:
+            return
+        if self.path == "single":
+            for image, one in zip(shown, rows, strict=True):
+                answer_single(ready.encoder, ready.chooser, one, image)
+        elif images is None:
             answer_plain(ready.encoder, ready.chooser, whole, None)
-            return rows
-        for stimulus, one in zip(batch, rows, strict=True):
-            answer_plain(ready.encoder, ready.chooser, one, stimulus.image)
-        return rows
+        else:
+            for image, one in zip(shown, rows, strict=True):
+                answer_plain(ready.encoder, ready.chooser, one, image, tower_once=self.path != "plain")
+
+    def _look(self, stimulus: Stimulus, request: FeatureRequest) -> tuple[list[Answer], Features | None]:
+        """One image's answers and inner states. Where it cannot be watched it is still asked, and the features are None."""
+        from palpate.models._hf_features import Watch, watch_alone
+        from palpate.models._hf_prefix import answer_shared
+
+        ready, started = self._loaded(), time.perf_counter()
+        image = stimulus.image
+        assert image is not None
+        try:
+            rows = self._rows(ready, stimulus)
+            asked = {row.trial.prompt.name for row in rows}
+            silent = self._rows(ready, _only(stimulus, [p for p in request.prompts if p.name not in asked]))
+            for row in silent:  # watched though it was answered before: its first token is thrown away
+                row.budget = 1
+            whole, watch = [*rows, *silent], Watch(ready.loaded, request)
+            if not (self.path == "prefix" and answer_shared(ready.encoder, ready.chooser, [whole], [image], watch)):
+                if rows:
+                    rows = self._run(ready, [stimulus])[0]
+                watch_alone(ready.encoder, watch, whole, image)
+            features = watch.features()
+        except FAULTS:
+            return self._answer(ready, [stimulus])[0], None
+        seconds = (time.perf_counter() - started) / max(len(rows), 1)
+        return [self._finish(ready, row, seconds) for row in rows], features
 
     def _rows(self, ready: Ready, stimulus: Stimulus) -> list[Row]:
         from palpate.models._hf_decode import Row
@@ -235,6 +370,18 @@ class HFModel:
         text = ready.loaded.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
         status = Status.OK if row.ended else Status.TRUNCATED
         return Answer(status, text, margin, mass, row.tokens_in, len(row.tokens), seconds)
+
+
+def _watched(stimulus: Stimulus, request: FeatureRequest | None) -> bool:
+    return request is not None and stimulus.image is not None
+
+
+def _only(stimulus: Stimulus, prompts: Sequence[Prompt]) -> Stimulus:
+    """The same image with these questions instead."""
+    block = stimulus.block
+    return _with_trials(
+        stimulus, tuple(Trial("", block.model, block.task, block.case.id, block.perturbation, prompt) for prompt in prompts)
+    )
 
 
 def _with_trials(stimulus: Stimulus, trials: tuple[Trial, ...]) -> Stimulus:

@@ -1,4 +1,8 @@
-"""The reference path: the questions of one block as one ordinary left-padded batch through transformers' own generate()."""
+"""The reference path: questions through transformers' own generate(), alone or as one ordinary left-padded batch.
+
+In a batch about one image the vision tower runs once where the model takes its output in place of pixels: also where the image
+attends to the question (PaliGemma), or stands after it, and its keys and values cannot be shared.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,30 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from palpate.models._hf_decode import Chooser, Row, usable
-from palpate.models._hf_encode import Encoder
+from palpate.models._hf_encode import Encoder, forget_positions, on_device
+from palpate.models._hf_features import repeated, see, seen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def answer_plain(encoder: Encoder, chooser: Chooser, rows: Sequence[Row], image: Image | None) -> None:
-    """Fills in the rows of one block. Rows of one budget go together, so that no answer runs longer than it may."""
+def answer_plain(encoder: Encoder, chooser: Chooser, rows: Sequence[Row], image: Image | None, *, tower_once: bool = False) -> None:
+    """Fills in the rows of one block. Rows of one budget go together, so that no answer runs longer than it may.
+
+    ``tower_once``: the vision tower's output is shared by all rows; without it every row's image goes through the tower.
+    """
     ordered = sorted(rows, key=lambda row: row.budget)
     for _, same in groupby(ordered, key=lambda row: row.budget):
-        _generate(encoder, chooser, list(same), image)
+        _generate(encoder, chooser, list(same), image, tower_once=tower_once)
 
 
-def _generate(encoder: Encoder, chooser: Chooser, rows: list[Row], image: Image | None) -> None:
+def answer_single(encoder: Encoder, chooser: Chooser, rows: Sequence[Row], image: Image | None) -> None:
+    """Every row by itself: no padding, nothing shared. What is certain for any architecture."""
+    for row in rows:
+        _generate(encoder, chooser, [row], image, tower_once=False)
+
+
+def _generate(encoder: Encoder, chooser: Chooser, rows: list[Row], image: Image | None, *, tower_once: bool) -> None:
     import torch
     from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -41,31 +55,17 @@ def _generate(encoder: Encoder, chooser: Chooser, rows: list[Row], image: Image 
                 row.bad = row.bad or not fine
             return chooser.scores(rows, scores, step)
 
+    counts = inputs["attention_mask"].sum(-1).tolist()
     forget_positions(loaded.model)
     with torch.inference_mode():
+        if tower_once and image is not None and len(rows) > 1:
+            one = on_device(encoder.batch([rows[0].rendered], [image]), loaded)
+            inputs = seen(loaded, inputs, repeated(see(loaded, one, layers=False), len(rows)))
         out = loaded.model.generate(
             **inputs, max_new_tokens=rows[0].budget, do_sample=False, logits_processor=LogitsProcessorList([Choose()])
         )
-    counts = inputs["attention_mask"].sum(-1).tolist()
     for i, row in enumerate(rows):
         new = out[i, width:].tolist()
         end = next((n for n, token in enumerate(new) if token in loaded.eos), None)
         row.tokens, row.ended = new[:end], end is not None
         row.first_logits, row.tokens_in = first[0][i], counts[i]
-
-
-def on_device(inputs: dict[str, Any], loaded: Any) -> dict[str, Any]:
-    """Tensors on the model's device, images in its number format."""
-    moved = {}
-    for name, value in inputs.items():
-        if hasattr(value, "to"):
-            value = value.to(loaded.device)
-            value = value.to(loaded.model.dtype) if value.is_floating_point() else value
-        moved[name] = value
-    return moved
-
-
-def forget_positions(model: Any) -> None:
-    """Qwen-VL keeps the last image's position offset on the module: it must not reach the next question."""
-    if hasattr(model.base_model, "rope_deltas"):
-        model.base_model.rope_deltas = None

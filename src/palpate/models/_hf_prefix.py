@@ -3,10 +3,10 @@
 Questions without an image share their beginning the same way: a description and what is asked of it, or a judge's instructions.
 
 The token ids of all questions on one image share a beginning that covers the image. That beginning is run once (one batch
-for several images, padded on the left), its keys and values are repeated for every question, and the rest of each question is
-appended, padded between beginning and rest. Positions count the tokens that are not padding, so padding changes nothing;
-only where a sliding window counts cache slots instead are questions grouped by length. Exact in float32 up to float noise for
-decoders whose image tokens do not attend to the text after them.
+for several images, padded on the left). Its keys and values are repeated for every question, or attended as they are
+(``_hf_attend``), and the rest of each question is appended, padded between beginning and rest. Positions count the tokens that
+are not padding, so padding changes nothing; only where a sliding window counts cache slots instead are questions grouped by
+length. Exact in float32 up to float noise for decoders whose image tokens do not attend to the text after them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from palpate.models._hf_attend import Unrepeated
 from palpate.models._hf_decode import Chooser, Row, usable
-from palpate.models._hf_encode import Encoder, Shared
+from palpate.models._hf_encode import Encoder, Shared, forget_positions, on_device
+from palpate.models._hf_features import Watch, image_token
 from palpate.models._hf_load import Loaded
-from palpate.models._hf_plain import forget_positions, on_device
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,10 +29,17 @@ PER_TOKEN = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids
 """Inputs with one value per token; all others belong to the images."""
 
 
-def answer_shared(encoder: Encoder, chooser: Chooser, rows: Sequence[Sequence[Row]], images: Sequence[Image] | None) -> bool:
+def answer_shared(
+    encoder: Encoder,
+    chooser: Chooser,
+    rows: Sequence[Sequence[Row]],
+    images: Sequence[Image] | None,
+    watch: Watch | None = None,
+) -> bool:
     """Fills in the rows of all images. False, with no row touched, where this model's questions cannot share their beginning.
 
-    ``images`` None: questions without an image; each sequence of rows shares a beginning.
+    ``images`` None: questions without an image; each sequence of rows shares a beginning. ``watch``: keeps the inner states of
+    these passes, of one image.
     """
     import torch
 
@@ -45,12 +53,16 @@ def answer_shared(encoder: Encoder, chooser: Chooser, rows: Sequence[Sequence[Ro
         apart = [None] * len(rows) if images is None else [[image] for image in images]
         return all(answer_shared(encoder, chooser, [own], one) for own, one in zip(rows, apart, strict=True))
     with torch.inference_mode():
-        cache, mask, shift = _prefill(encoder.loaded, shared, lengths)
+        cache, mask, shift = _prefill(encoder.loaded, shared, lengths, watch)
         grouped = _window_is_short(encoder.loaded, shared, lengths, rows)
         groups = list(_groups(rows, shared, by_length=grouped))
         for number, group in enumerate(groups):
-            own_cache = cache if number == len(groups) - 1 else copy.deepcopy(cache)
-            _decode(encoder.loaded, chooser, group, own_cache, (mask, shift, lengths))
+            owners = [b for b, _, _ in group]
+            if encoder.loaded.unrepeated:
+                state: Continued = Unrepeated(encoder.loaded, cache, mask, owners)
+            else:
+                state = Repeated(encoder.loaded, cache if number == len(groups) - 1 else copy.deepcopy(cache), mask, owners)
+            _decode(chooser, group, state, None if shift is None else shift[torch.tensor(owners)], lengths, watch)
     return True
 
 
@@ -63,11 +75,10 @@ def _common(ids: Sequence[Sequence[int]]) -> int:
 
 def _sound(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> bool:
     """There is a beginning, the image lies wholly in it, and our ids of the first question are the processor's own."""
-    config = loaded.model.config
-    image_token = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-    if (image_token is None and not loaded.causal) or min(lengths) < 1:
+    placeholder = image_token(loaded)
+    if (placeholder is None and not loaded.causal) or min(lengths) < 1:
         return False
-    if any(image_token in one[n:] for ids, n in zip(shared.ids, lengths, strict=True) for one in ids):
+    if any(placeholder in one[n:] for ids, n in zip(shared.ids, lengths, strict=True) for one in ids):
         return False
     given, mask = shared.inputs["input_ids"].tolist(), shared.inputs["attention_mask"].tolist()
     firsts = [[token for token, real in zip(*pair, strict=True) if real] for pair in zip(given, mask, strict=True)]
@@ -79,6 +90,8 @@ def _window_is_short(loaded: Loaded, shared: Shared, lengths: Sequence[int], row
     """True where some layer's sliding window would count padding between beginning and rest."""
     from transformers import DynamicCache
 
+    if loaded.unrepeated:
+        return False  # windows are then measured in positions
     if not any(DynamicCache(config=loaded.model.config).is_sliding):
         return False
     rest = max(len(one) - n for ids, n in zip(shared.ids, lengths, strict=True) for one in ids)
@@ -86,7 +99,7 @@ def _window_is_short(loaded: Loaded, shared: Shared, lengths: Sequence[int], row
     return bool(slots > loaded.model.config.get_text_config().sliding_window)
 
 
-def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> tuple[Any, Any, Any]:
+def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int], watch: Watch | None) -> tuple[Any, Any, Any]:
     """(keys and values, mask (B, longest beginning), position shift (B, 1) or None) after the beginnings."""
     import torch
     from transformers import DynamicCache
@@ -108,18 +121,21 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int]) -> tuple[An
     grid = hasattr(loaded.model.base_model, "rope_deltas")
     own_positions = grid and not inputs.keys() <= PER_TOKEN  # it works them out from the image
     if not own_positions:
-        inputs["position_ids"] = _positions(mask, width, torch.zeros(len(lengths), 1, dtype=torch.long) if grid else None)
+        counted = (mask.cumsum(1) - 1).clamp(min=0)
+        inputs["position_ids"] = _in_space(counted, torch.zeros(len(lengths), 1, dtype=torch.long) if grid else None)
     inputs = on_device(inputs, loaded)
     cache = DynamicCache(config=loaded.model.config)
-    loaded.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    given = inputs if watch is None else watch.vision(inputs) | {"output_hidden_states": True}
+    out = loaded.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    if watch is not None:
+        watch.image(out.hidden_states, inputs["input_ids"])
     shift = loaded.model.base_model.rope_deltas if own_positions else mask.new_zeros(len(lengths), 1) if grid else None
+    shift = None if shift is None else shift.to(loaded.device)
     return cache, inputs["attention_mask"], shift
 
 
-def _positions(mask: Any, width: int, shift: Any) -> Any:
-    """Of the last ``width`` tokens, (n, width): how many real tokens stand before each. Qwen-VL (``shift`` given): (3, n, width),
-    one each for time, height and width, equal for text."""
-    counted = (mask.cumsum(1) - 1).clamp(min=0)[:, -width:]
+def _in_space(counted: Any, shift: Any) -> Any:
+    """Positions (n, T); for Qwen-VL (``shift`` given) (3, n, T), one each for time, height and width, equal for text."""
     return counted if shift is None else (counted + shift)[None].expand(3, -1, -1)
 
 
@@ -136,41 +152,88 @@ def _groups(rows: Sequence[Sequence[Row]], shared: Shared, *, by_length: bool) -
         yield list(same)
 
 
-def _decode(loaded: Loaded, chooser: Chooser, group: list[Numbered], cache: Any, prefix: tuple[Any, Any, Sequence[int]]) -> None:
+class Continued(Protocol):
+    """What every question adds to the beginning it shares."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model that continues."""
+        ...
+
+    def extend(self, real: Any) -> Any:
+        """Announce tokens, ``real`` (n, T) where they are no padding; their positions (n, T)."""
+        ...
+
+    def forward(self, **inputs: Any) -> Any:
+        """Run the tokens announced last."""
+        ...
+
+    def keep(self, rows: Any) -> None:
+        """Only these rows go on."""
+        ...
+
+
+class Repeated:
+    """The beginning's keys and values repeated for every question: transformers' own attention, whatever it is."""
+
+    def __init__(self, loaded: Loaded, cache: Any, mask: Any, owners: Sequence[int]) -> None:
+        import torch
+
+        which = torch.tensor(owners, device=mask.device)
+        cache.reorder_cache(which)
+        self.loaded, self.cache, self.mask = loaded, cache, mask[which]
+
+    def extend(self, real: Any) -> Any:
+        """Positions count real tokens."""
+        import torch
+
+        self.mask = torch.cat([self.mask, real], 1)
+        return (self.mask.cumsum(1) - 1).clamp(min=0)[:, -real.shape[1] :]
+
+    def forward(self, **inputs: Any) -> Any:
+        """With the mask over beginning, padding and rest."""
+        return self.loaded.model(attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **inputs)
+
+    def keep(self, rows: Any) -> None:
+        """Drops the others' keys and values."""
+        self.cache.reorder_cache(rows)
+        self.mask = self.mask[rows]
+
+
+def _decode(
+    chooser: Chooser, group: list[Numbered], state: Continued, shift: Any, lengths: Sequence[int], watch: Watch | None
+) -> None:
     """Every question's rest in one pass, then token by token; a row that has ended leaves the batch."""
     import torch
 
-    mask, shift, lengths = prefix
-    device = loaded.device
-    which = torch.tensor([b for b, _, _ in group], device=device)
+    loaded = state.loaded
     rests = [ids[lengths[b] :] for b, _, ids in group]
     tokens = torch.full((len(group), max(map(len, rests))), loaded.pad)
     real = torch.zeros_like(tokens)
     for i, rest in enumerate(rests):
         tokens[i, -len(rest) :] = torch.tensor(rest)
         real[i, -len(rest) :] = 1
-    cache.reorder_cache(which)
-    tokens, mask = tokens.to(device), torch.cat([mask[which], real.to(device)], 1)
-    shift = None if shift is None else shift.to(device)[which]
+    tokens, real = tokens.to(loaded.device), real.to(loaded.device)
     active = [row for _, row, _ in group]
     for _, row, ids in group:
         row.tokens_in = len(ids)
     for step in range(max(row.budget for row in active)):
-        positions = _positions(mask, tokens.shape[1], shift)
-        out = loaded.model(
-            input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
+        positions = _in_space(state.extend(real), shift)
+        watched = {"output_hidden_states": True} if watch is not None and step == 0 else {}
+        out = state.forward(input_ids=tokens, position_ids=positions, logits_to_keep=1, **watched)
+        if watch is not None and step == 0:
+            watch.questions(out.hidden_states, active)
         kept, chosen = _advance(loaded, chooser, active, out.logits[:, -1], step)
         if not kept:
             return
         if len(kept) < len(active):
-            stay = torch.tensor(kept, device=device)
-            cache.reorder_cache(stay)
-            mask, chosen = mask[stay], chosen[stay]
+            stay = torch.tensor(kept, device=loaded.device)
+            state.keep(stay)
+            chosen = chosen[stay]
             shift = None if shift is None else shift[stay]
             active = [active[i] for i in kept]
         tokens = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(active), 1)], 1)
+        real = torch.ones_like(tokens)
 
 
 def _advance(loaded: Loaded, chooser: Chooser, active: Sequence[Row], logits: Any, step: int) -> tuple[list[int], Any]:

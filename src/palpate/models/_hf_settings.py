@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from palpate.errors import ModelError
+from palpate.models._hf_presets import BY_PATH, PROTOCOLS, protocol_options
 from palpate.models._options import check_names, number, one_of, text, whole
 from palpate.nouns import Form
 from palpate.parts import ModelSpec
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LIMIT = 1_000_000
+OWN = "own"
+"""As chat_template: the checkpoint's own, where a protocol would set another."""
 
 OPTIONS: Mapping[str, str] = {
     "path": "the checkpoint: a local folder, or a hub id such as org/name",
@@ -23,16 +26,22 @@ OPTIONS: Mapping[str, str] = {
     "trust_remote_code": "run Python code that comes with the checkpoint (default false)",
     "text_only": "true: never show it an image, also where it could see one (default: true for a language model, else false)",
     "system": "system prompt, put before the question in the checkpoint's chat template (default none)",
-    "chat_template": "Jinja chat template, or a file that holds one, where the checkpoint has none or a wrong one",
+    "chat_template": "Jinja chat template, or a file that holds one; own: the checkpoint's own, whatever a protocol says",
     "image_backend": "pil, the same pixels on every machine, or torchvision (default pil)",
     "max_new_tokens": "longest answer, in tokens (default 32 for closed questions, 256 for descriptions and open ones)",
     "max_new_tokens_open": "longest answer to a description or open question, where it differs from max_new_tokens",
     "min_new_tokens": "shortest answer, in tokens (default 0)",
     "temperature": "0 is greedy decoding (default); above 0 draws each token, seeded by the trial",
     "top_p": "with a temperature: the nucleus, the smallest set of tokens of at least this probability (default 1)",
-    "inference": "auto, plain (each block one ordinary batch) or prefix (each image's tokens are read once for all its questions)",
+    "inference": "auto, prefix (each image is read once for all its questions), encoder (its tower runs once), "
+    "plain (each block one batch) or single (each question by itself)",
+    "attend": "auto (unrepeated on CUDA, else repeated): one copy of an image's keys and values for all its questions, or one each",
+    "compiled": "true: each layer of the language model through torch.compile (default false)",
     "images_at_once": "images per batch (default 1 on CPU, 8 on CUDA)",
+    "twin": "trained (default), or random: the checkpoint's architecture with random weights, a baseline for what it sees",
     "threads": "CPU threads torch may use (default: torch's own choice)",
+    "quantized": "int8 or nf4: weights through bitsandbytes, on CUDA (default none)",
+    "protocol": "own (default), or fragility-2026: this model's settings and template as the reference study had them",
     "ignore_keys": "regular expressions of checkpoint weights that this architecture may leave unused (default none)",
 }
 
@@ -57,6 +66,13 @@ class Settings:
     top_p: float = 1.0
     inference: str = "auto"
     images_at_once: int | None = None
+    twin: str = "trained"
+    attend: str = "auto"
+    compiled: bool = False
+    quantized: str | None = None
+    protocol: str = "own"
+    own_template: bool = False
+    fallback_template: str | None = None
     threads: int | None = None
     ignore_keys: tuple[str, ...] = ()
     seed: int = 0
@@ -82,6 +98,10 @@ def settings_from(spec: ModelSpec) -> Settings:
     path = text(spec, "path")
     if not path:
         raise ModelError(f"model {spec.name!r} has no path", expected="path = a checkpoint's folder, or a hub id such as org/name")
+    protocol = one_of(spec, "protocol", tuple(PROTOCOLS))
+    spec = replace(spec, options={**protocol_options(protocol, path), **spec.options})
+    template = text(spec, "chat_template")
+    card = BY_PATH.get(path)
     closed = whole(spec, "max_new_tokens", 32, (1, LIMIT))
     open_form = whole(spec, "max_new_tokens_open", closed if "max_new_tokens" in spec.options else 256, (1, LIMIT))
     return Settings(
@@ -93,15 +113,22 @@ def settings_from(spec: ModelSpec) -> Settings:
         trust_remote_code=one_of(spec, "trust_remote_code", (False, True)),
         text_only=one_of(spec, "text_only", (False, True)) if "text_only" in spec.options else None,
         system=text(spec, "system"),
-        chat_template=_template(text(spec, "chat_template"), spec.name),
+        chat_template=None if template == OWN else _template(template, spec.name),
         image_backend=one_of(spec, "image_backend", ("pil", "torchvision")),
         max_new_tokens=(closed, open_form),
         min_new_tokens=whole(spec, "min_new_tokens", 0, (0, LIMIT)),
         temperature=number(spec, "temperature", 0.0, (0.0, 100.0)),
         top_p=number(spec, "top_p", 1.0, (1e-6, 1.0)),
-        inference=one_of(spec, "inference", ("auto", "plain", "prefix")),
+        inference=one_of(spec, "inference", ("auto", "prefix", "encoder", "plain", "single")),
         images_at_once=_optional(spec, "images_at_once"),
+        twin=one_of(spec, "twin", ("trained", "random")),
         threads=_optional(spec, "threads"),
+        attend=one_of(spec, "attend", ("auto", "unrepeated", "repeated")),
+        compiled=one_of(spec, "compiled", (False, True)),
+        quantized=one_of(spec, "quantized", ("int8", "nf4")) if "quantized" in spec.options else None,
+        protocol=protocol,
+        own_template=template == OWN,
+        fallback_template=card.template if card else None,
         ignore_keys=tuple(map(str, spec.options.get("ignore_keys", ()))),
         seed=spec.seed,
     )

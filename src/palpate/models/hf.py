@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from palpate.models._hf_model import HFModel
+from palpate.models._hf_presets import CARDS, LINEAGES
 from palpate.models._hf_settings import OPTIONS, settings_from
 from palpate.nouns import Lineage
 from palpate.parts import Model, ModelSpec
@@ -18,12 +19,12 @@ class HFKind:
     options: ClassVar[Mapping[str, str]] = OPTIONS
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """None: a checkpoint is named by its path or hub id."""
-        return {}
+        """The reference study's four models; any other checkpoint is named by its path or hub id."""
+        return {name: {"path": card.path, "about": card.about} for name, card in CARDS.items()}
 
     def lineages(self) -> Sequence[Lineage]:
-        """None."""
-        return ()
+        """The reference study's two pairs: neither tuned model is trained further from its base."""
+        return LINEAGES
 
     def build(self, spec: ModelSpec) -> Model:
         """Raises ModelError for bad options and for a local folder that does not exist."""

@@ -211,7 +211,7 @@ def silences(view: ReportView, task: TaskCard) -> Figure | None:
     if not any(rates.values()):
         return None
     z = [[None if (rate := rates.get((p, m.name))) is None else 100 * rate for m in view.models] for p in names]
-    top = max(10.0, *(v for row in z for v in row if v is not None))
+    top = max([10.0, *(v for row in z for v in row if v is not None)])
     figure = go.Figure(
         go.Heatmap(
             z=z,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
 from palpate.report import datacard, figures, words
+from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.ladder import ladder
 from palpate.report.questions import MEASURED, QUESTIONS, Question
@@ -72,6 +73,7 @@ def render_html(view: ReportView) -> str:
             methods=_methods(view),
             definitions=[(n, view.definitions.get(n, "")) for n in dict.fromkeys(e.measure for e in view.estimates)],
             identities={m.name: _fingerprint({**m.identity, **m.environment}) for m in view.models},
+            alike=comparability(view),
             how_to_read=words.HOW_TO_READ,
             level=words.level(view),
             became=words.what_became(view),

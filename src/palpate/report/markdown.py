@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate
 from palpate.report import datacard, words
+from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ReportView
@@ -24,7 +25,7 @@ def render_markdown(view: ReportView) -> str:
         parts += _section(view, question, [f for f in found if f.question == question.number])
     parts += _examples(view)
     parts += _errors(view)
-    parts += ["## Data", "", *_data(view), "", "## Models", "", *_models(view), ""]
+    parts += ["## Data", "", *_data(view), "", "## Models", "", *_models(view), "", *_alike(view)]
     parts += _methods(view)
     parts += [
         f"Made with Palpate {_inert(view.palpate_version)}, {_inert(view.created)}; {words.duration(view.seconds)} in models."
@@ -153,6 +154,17 @@ def _models(view: ReportView) -> list[str]:
         (m.name, m.about, m.lineage, "; ".join(f"{k}: {v}" for k, v in f.items())) for m, f in zip(view.models, facts, strict=True)
     ]
     return _table(("model", "about", "lineage", "fingerprint"), rows)
+
+
+def _alike(view: ReportView) -> list[str]:
+    found = comparability(view)
+    if not found:
+        return []
+    word = {True: "yes", False: "no", None: "–"}
+    rows = [(r.what, *(value or "–" for value in r.values), word[r.same]) for r in found.rows]
+    warnings = [*(f"- {_inert(w)}" for w in found.warnings), ""] if found.warnings else []
+    heads = ("what", *(m.name for m in view.models), "the same")
+    return ["## Were the models asked alike?", "", *warnings, *_table(heads, rows), ""]
 
 
 def _methods(view: ReportView) -> list[str]:

@@ -11,6 +11,8 @@ from palpate.errors import ModelError
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block, Response, Status, Tally, Trial
 from palpate.parts import BUDGET_SPENT, ModelSpec
+from palpate.stages.capture import Capture
+from palpate.stages.checks import checked
 from palpate.stages.costs import allowance, check_prices
 from palpate.stages.plan import Plan
 from palpate.store.ledger import Ledger
@@ -25,22 +27,25 @@ Waiting = dict[bytes, int]
 def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callable[[Tally], None] | None = None) -> Tally:
     """Answer every trial of the plan that has no answer. Failed ones are asked again, ``study.ask.attempts`` times in all.
 
-    Returns the final tally. What is already answered is never asked again, under whatever study it was asked. Where the
-    study's budget is spent the rest stays unasked. Raises ModelError where a model cannot go on; what it answered is kept.
+    Inner states, where the study wants them, are kept beside the ledger on the way. Returns the final tally. What is already
+    answered is never asked again, under whatever study it was asked. Where the study's budget is spent the rest stays unasked.
+    Raises ModelError where a model cannot go on; what it answered is kept.
     """
     check_prices(plan.study)
+    capture = Capture(plan, ledger.path.parent)
     tally = _Count(plan.n_trials, on_progress)
     for model in plan.study.models:
         size = executor.batch_size(model)
         tally.model, tally.stopped = model.name, ""
         tally.due += sum(plan.trials_by_task().values())
+        asked = checked(plan, model, ledger, executor) if _anything_left(plan, model, ledger) else model
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
             waiting: Waiting = {}
-            batches = _pending(plan, model, ledger, waiting, size, tally, again)
+            batches = _pending(plan, model, ledger, waiting, size, tally, again, capture)
             limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, ledger, model)}
             try:
-                for batch, answers in executor.run(model, batches, **limit):
+                for batch, answers in capture.run(executor, asked, batches, **limit):
                     _store(ledger, waiting, batch, answers, tally, again)
             finally:
                 _record_observed(plan, ledger, model, executor.observed(model))
@@ -87,9 +92,11 @@ class _Count:
 
 
 def _pending(
-    plan: Plan, model: ModelSpec, ledger: Ledger, waiting: Waiting, size: int, tally: _Count, again: bool
+    plan: Plan, model: ModelSpec, ledger: Ledger, waiting: Waiting, size: int, tally: _Count, again: bool, capture: Capture
 ) -> Iterator[list[Block]]:
-    """Batches of Blocks with something left to ask. The cut into batches depends on the plan alone, never on what was
+    """Batches of Blocks with something left to ask, or an image to look at.
+
+    The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
     blocks = plan.blocks(model)
     while batch := list(islice(blocks, size)):
@@ -101,10 +108,18 @@ def _pending(
                 reused = len(block.trials) - len(trials)
                 tally.done += reused
                 tally.reused += reused
-            if trials:
+            if trials or capture.wants(block):
                 left.append(replace(block, trials=trials))
         if left and not tally.stopped:  # else only counted
             yield left
+
+
+def _anything_left(plan: Plan, model: ModelSpec, ledger: Ledger) -> bool:
+    for block in plan.blocks(model):
+        known = ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
+        if any(_unanswered(trial, known, {}) for trial in block.trials):
+            return True
+    return False
 
 
 def _unanswered(trial: Trial, known: Mapping[bytes, tuple[int, bool]], waiting: Waiting) -> bool:

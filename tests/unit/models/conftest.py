@@ -317,6 +317,32 @@ def make_internvl(folder: Path) -> Path:
     return save(folder, sharpen(model), tokenizer, images, "InternVLProcessor", chat, image_seq_length=4)
 
 
+def make_paligemma(folder: Path) -> Path:
+    """Its image tokens attend to the question: only the tower's output can be shared."""
+    import transformers as tf
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<image>"]
+    tokenizer = byte_tokenizer(
+        special, bos="<bos>", eos="<eos>", pad="<pad>", unk_token="<unk>", extra_special_tokens={"image_token": "<image>"}
+    )
+    tokenizer.add_tokens([*(f"<loc{i:0>4}>" for i in range(1024)), *(f"<seg{i:0>3}>" for i in range(128))])
+    ids = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    text = tf.GemmaConfig(**TEXT, vocab_size=len(tokenizer), head_dim=16, **ids)
+    config = tf.PaliGemmaConfig(
+        text_config=text,
+        vision_config=tf.SiglipVisionConfig(**VISION, vision_use_head=False),
+        image_token_index=4,
+        projection_dim=64,
+        hidden_size=64,
+        tie_word_embeddings=False,
+    )
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32}, image_seq_length=16)
+    model = sharpen(tf.PaliGemmaForConditionalGeneration(config))
+    chat = "{% for m in messages %}" + CONTENT.replace("IMAGE", "<image>") + "{% endfor %}"
+    return save(folder, model, tokenizer, images, "PaliGemmaProcessor", chat)
+
+
 def make_reader(folder: Path) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -354,6 +380,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "smolvlm": make_smolvlm,
     "llava_onevision": make_llava_onevision,
     "internvl": make_internvl,
+    "paligemma": make_paligemma,
     "reader": make_reader,
     "mistral": lambda folder: make_text(folder, "Mistral", sliding_window=None),
     "mistral_window": lambda folder: make_text(folder, "Mistral", sliding_window=24),

@@ -48,8 +48,8 @@ def identity_of(path: Path | str, **options):
 def test_is_a_model_kind_that_makes_models(folder) -> None:
     assert isinstance(PARTS[0], ModelKind)
     assert isinstance(of(folder), Model)
-    assert PARTS[0].presets() == {}
-    assert PARTS[0].lineages() == ()
+    assert {pair.relation for pair in PARTS[0].lineages()} == {"sibling"}
+    assert {name for pair in PARTS[0].lineages() for name in (pair.base, pair.tuned)} == set(PARTS[0].presets())
     assert all(text and "\n" not in text for text in OPTIONS.values())
 
 

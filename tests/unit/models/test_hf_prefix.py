@@ -101,8 +101,8 @@ def test_a_system_prompt_is_part_of_the_beginning(build, images) -> None:
     assert plain[0][0].tokens_in > build("llava", inference="plain").ask(stimuli)[0][0].tokens_in
 
 
-def test_an_image_after_the_question_falls_back_to_plain(build, images) -> None:
-    """Where the template puts the question first there is nothing to share; the answers are plain ones."""
+def test_an_image_after_the_question_shares_the_tower_alone(build, images) -> None:
+    """Where the template puts the question first keys and values cannot be shared; the answers are plain ones."""
     late = (
         "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}"
         "{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% endif %}{% endfor %}{% endfor %}ASSISTANT:"

@@ -38,6 +38,9 @@ class Recording:
     def batch_size(self, model: ModelSpec) -> int:
         return self.size
 
+    def check(self, model: ModelSpec, blocks: list[Block]) -> dict[str, Any]:
+        return {}
+
     def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
         for batch, given in self.inner.run(model, batches):
             if self.stop_after is not None and len(self.batches) == self.stop_after:

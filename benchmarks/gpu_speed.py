@@ -1,0 +1,234 @@
+"""Responses a second of published model sizes on one GPU: the usual loop, Palpate, and vLLM where it is installed.
+
+    python -m benchmarks.gpu_speed [--size real|tiny] [--models llava gemma] [--images 64] [--prompts 12] [--new 40]
+
+LLaVA-1.6-Mistral-7B and Gemma-3-4B in their real sizes with random weights: the arithmetic does not depend on their values, and
+nothing is downloaded. Every answer has exactly ``--new`` tokens. Images are PIL images; their preprocessing is part of the time
+on every side. The loop asks one prompt on one image at a time, as published evaluation code does, on ``--loop-images`` images.
+vLLM is primed: the first prompt of every image goes first. Prints a table and writes build/gpu_speed.json. ``--size tiny`` is for
+testing it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.gpu_checkpoints import MAKERS
+from palpate.models import _hf_load
+from palpate.models._hf_model import HFModel
+from palpate.models.hf import HFKind
+from palpate.nouns import Block, Case, Form, Perturbation, Polarity, Prompt, Stimulus, Trial
+from palpate.parts import ModelSpec
+
+PIXELS = {"llava": 512, "gemma": 896}
+WORDS = "Does this image contain evidence of pneumonia? Consider consolidation, air bronchograms and silhouettes. Wording"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way of asking: responses a second, from how many responses."""
+
+    model: str
+    way: str
+    responses: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Responses a second, preprocessing included."""
+        return self.responses / self.seconds
+
+
+def stimuli(model: str, images: int, prompts: int, size: int) -> list[Stimulus]:
+    """Noise images with ``prompts`` questions of about 32 tokens each."""
+    rng, none = np.random.default_rng(0), Perturbation()
+    asked = [Prompt(f"p{i}", f"{WORDS} {i}.", Form.YES_NO, Polarity.POSITIVE, "target") for i in range(prompts)]
+    found = []
+    for index in range(images):
+        case = Case(f"{model}{index}", index % 2, f"g{index}", f"d{index}", None)  # type: ignore[arg-type]
+        trials = tuple(Trial(f"{index}|{p.name}", "m", "t", case.id, none, p) for p in asked)
+        picture = Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8))
+        found.append(Stimulus(Block("m", "t", case, none, trials), picture))
+    return found
+
+
+def random_weights(auto: Any, checkpoint: Any, settings: Any, dtype: Any) -> Any:
+    """The architecture with random weights, made on the device itself: seven billion numbers take minutes on a CPU."""
+    import torch
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(checkpoint.folder)
+    own = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(_hf_load._own_gpu(_hf_load.device_of(settings))):
+            return auto.from_config(config)
+    finally:
+        torch.set_default_dtype(own)
+
+
+def palpate_model(folder: Path, new: int, device: str, **options: Any) -> HFModel:
+    """A model of kind hf on that folder, answers of exactly ``new`` tokens."""
+    fixed = {"path": str(folder), "twin": "random", "device": device, "max_new_tokens": new, "min_new_tokens": new}
+    made = HFKind().build(ModelSpec("m", "hf", {**fixed, **options}))
+    assert isinstance(made, HFModel)
+    return made
+
+
+def timed(work: Callable[[], int]) -> tuple[int, float]:
+    """(responses, seconds)."""
+    import torch
+
+    started = time.perf_counter()
+    responses = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return responses, time.perf_counter() - started
+
+
+def loop(model: HFModel, asked: Sequence[Stimulus], new: int) -> int:
+    """processor and generate() per image and prompt."""
+    import torch
+
+    ready = model._loaded()
+    loaded, encoder = ready.loaded, ready.encoder
+    count = 0
+    for stimulus in asked:
+        for trial in stimulus.block.trials:
+            assert stimulus.image is not None
+            inputs = encoder.batch([encoder.render(trial.prompt.text, image=True)], [stimulus.image])
+            moved = {
+                n: v.to(loaded.device, loaded.model.dtype) if v.is_floating_point() else v.to(loaded.device)
+                for n, v in inputs.items()
+            }
+            with torch.inference_mode():
+                out = loaded.model.generate(**moved, max_new_tokens=new, min_new_tokens=new, do_sample=False)
+            loaded.tokenizer.decode(out[0, moved["input_ids"].shape[1] :])
+            count += 1
+    return count
+
+
+def ours(model: HFModel, asked: Sequence[Stimulus]) -> int:
+    """As a run asks."""
+    answers = model.ask(asked)
+    failed = [a.error for row in answers for a in row if a.error]
+    if failed:
+        raise SystemExit(f"{len(failed)} answers failed: {failed[0]}")
+    return sum(map(len, answers))
+
+
+def vllm(folder: Path, asked: Sequence[Stimulus], new: int, render: Callable[[str], str]) -> tuple[int, float]:
+    """(responses, seconds) of vLLM with prefix caching, primed; its own random weights."""
+    from vllm import LLM, SamplingParams
+
+    engine = LLM(
+        model=str(folder), load_format="dummy", dtype="bfloat16", enable_prefix_caching=True, limit_mm_per_prompt={"image": 1}
+    )
+    how = SamplingParams(temperature=0.0, max_tokens=new, min_tokens=new, ignore_eos=True)
+
+    def requests(some: slice) -> list[dict[str, Any]]:
+        return [
+            {"prompt": render(t.prompt.text), "multi_modal_data": {"image": s.image}} for s in asked for t in s.block.trials[some]
+        ]
+
+    engine.generate(requests(slice(0, 1))[:1], how, use_tqdm=False)  # warm up
+    started = time.perf_counter()
+    done = len(engine.generate(requests(slice(0, 1)), how, use_tqdm=False))
+    done += len(engine.generate(requests(slice(1, None)), how, use_tqdm=False))
+    return done, time.perf_counter() - started
+
+
+def measure(name: str, given: argparse.Namespace, folder: Path) -> list[Row]:
+    """Every way on one model."""
+    size = PIXELS[name] if given.size == "real" else 64
+    asked = stimuli(name, given.images, given.prompts, size)
+    rows = []
+    ways: dict[str, dict[str, Any]] = {
+        "Palpate, prefix unrepeated": {"attend": "unrepeated"},
+        "Palpate, prefix repeated": {"attend": "repeated"},
+    }
+    _hf_load._twin = random_weights
+    for way, options in ways.items():
+        model = palpate_model(folder, given.new, given.device, images_at_once=given.at_once, **options)
+        ours(model, asked[: given.at_once])  # load and warm up
+        if not rows:
+            loop(model, asked[:1], 2)
+            rows.append(
+                Row(name, "loop: generate() per prompt", *timed(lambda m=model: loop(m, asked[: given.loop_images], given.new)))
+            )  # type: ignore[misc]
+        rows.append(Row(name, way, *timed(lambda m=model: ours(m, asked))))  # type: ignore[misc]
+        encoder = model._loaded().encoder
+        model.close()
+    if given.vllm and find_spec("vllm") is not None:
+        rows.append(Row(name, "vLLM, primed", *vllm(folder, asked, given.new, lambda q: encoder.render(q, image=True))))
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=["real", "tiny"], default="real")
+    parser.add_argument("--models", nargs="+", choices=sorted(MAKERS), default=sorted(MAKERS))
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--new", type=int, default=40)
+    parser.add_argument("--loop-images", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--no-vllm", dest="vllm", action="store_false")
+    parser.add_argument("--json", default="build/gpu_speed.json")
+    given = parser.parse_args(arguments)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as place:
+        for name in given.models:
+            folder = Path(place) / name
+            MAKERS[name](folder, tiny=given.size == "tiny")
+            rows += measure(name, given, folder)
+    show(rows)
+    target = Path(given.json)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"date": datetime.now(UTC).date().isoformat(), "device": _device(), **_versions(), "arguments": vars(given)}
+    facts["rows"] = [{**asdict(row), "rate": row.rate} for row in rows]
+    target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return rows
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table."""
+    loops = {row.model: row.rate for row in rows if row.way.startswith("loop")}
+    print(f"{'model':<8} {'way':<30} {'responses/s':>12} {'x the loop':>11}")
+    for row in rows:
+        print(f"{row.model:<8} {row.way:<30} {row.rate:>12.2f} {row.rate / loops[row.model]:>11.1f}")
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "transformers", "vllm"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Attending a prefix that many questions share without repeating it: memory does not grow with the number of questions.
+
+Attention over prefix and suffix is the sum of two softmaxes weighted by their normalisers, so each may be computed by itself:
+
+    out = Σ_parts exp(lse_part − lse) · out_part,   lse = log Σ_parts exp(lse_part)
+
+The prefix part has one copy of keys and values per image: the questions on it, the query heads of a group and the query positions
+are folded into rows of one product. The suffix part is short and has keys of its own for every question. Windows are measured in
+positions, not in cache slots, so that padding between prefix and suffix does not count.
+
+Equal to plain attention up to float noise: tested in float32 on the CPU, layer by layer and answer by answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from palpate.models._hf_load import Loaded
+
+NAME = "palpate_unrepeated"
+"""Under which the function below is registered with transformers."""
+SCORES_AT_ONCE = 2**28
+"""At most so many attention scores of the prefix are held at a time (1 GiB in float32): more images go one after another."""
+
+
+class Unrepeated:
+    """One copy of every image's keys and values, and what each question adds to them."""
+
+    def __init__(self, loaded: Loaded, prefix: Any, mask: Any, owners: Sequence[int]) -> None:
+        """``prefix``: the cache after the prefill of B images; ``mask`` (B, L): its real tokens; ``owners``: each row's image."""
+        import torch
+        from transformers import DynamicCache
+
+        _register()
+        self.loaded = loaded
+        self.layers = [(layer.keys, layer.values) for layer in prefix.layers]
+        self.valid = mask.bool()
+        self.positions = (mask.cumsum(1) - 1).clamp(min=0)
+        self.whole = bool(self.valid.all())
+        self.suffix = DynamicCache()
+        device = mask.device
+        self.owners = torch.tensor(owners, device=device)
+        self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=device)
+        self.suffix_positions = torch.zeros(len(owners), 0, dtype=torch.long, device=device)
+        self._arrange()
+
+    def extend(self, real: Any) -> Any:
+        """``real`` (R, T): which of the tokens about to be run are no padding. Their positions (R, T), counted over real tokens."""
+        import torch
+
+        seen = self.valid.sum(1)[self.owners] + self.suffix_valid.sum(1)
+        positions = (seen[:, None] + real.cumsum(1) - 1).clamp(min=0)
+        self.suffix_valid = torch.cat([self.suffix_valid, real.bool()], 1)
+        self.suffix_positions = torch.cat([self.suffix_positions, positions], 1)
+        return positions
+
+    def forward(self, **inputs: Any) -> Any:
+        """A pass of the model over the tokens last announced to ``extend``."""
+        with _attending(self):
+            return self.loaded.model(past_key_values=self.suffix, use_cache=True, **inputs)
+
+    def keep(self, rows: Any) -> None:
+        """Only these rows go on. Images nobody asks about any more are dropped once they are half of all."""
+        self.owners = self.owners[rows]
+        self.suffix_valid, self.suffix_positions = self.suffix_valid[rows], self.suffix_positions[rows]
+        self.suffix.reorder_cache(rows)
+        asked = self.owners.unique()
+        if 2 * len(asked) <= len(self.valid):
+            self.layers = [(keys[asked], values[asked]) for keys, values in self.layers]
+            self.valid, self.positions = self.valid[asked], self.positions[asked]
+            self.owners = (self.owners[:, None] == asked[None]).int().argmax(1)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Where each row goes in a table of images × questions."""
+        import torch
+
+        counts: dict[int, int] = {}
+        places = []
+        for owner in self.owners.tolist():
+            places.append((owner, counts.get(owner, 0)))
+            counts[owner] = counts.get(owner, 0) + 1
+        self.images, self.width = len(self.valid), max(counts.values(), default=1)
+        flat = [owner * self.width + nth for owner, nth in places]
+        self.full = flat == list(range(self.images * self.width))
+        self.places = torch.tensor(flat, dtype=torch.long, device=self.owners.device)
+
+    # ------------------------------------------------------------ the two parts
+
+    def fold(self, rows: Any) -> Any:
+        """(R, …) → (images, questions, …), empty places 0."""
+        table = rows
+        if not self.full:
+            table = rows.new_zeros(self.images * self.width, *rows.shape[1:])
+            table[self.places] = rows
+        return table.view(self.images, self.width, *rows.shape[1:])
+
+    def unfold(self, table: Any) -> Any:
+        """(images, questions, …) → (R, …)."""
+        flat = table.reshape(self.images * self.width, *table.shape[2:])
+        return flat if self.full else flat[self.places]
+
+    def over_prefix(self, layer: int, query: Any, scale: float, window: int | None, cap: float | None) -> tuple[Any, Any]:
+        """query (R, KV, G, T, d) → (out (R, KV, G, T, d) float32, lse (R, KV, G, T) float32) over the images' keys."""
+        keys, values = self.layers[layer]
+        length = keys.shape[-2]
+        _, heads, group, steps, size = query.shape
+        table = self.fold(query).permute(0, 2, 1, 3, 4, 5).reshape(self.images, heads, self.width * group * steps, size)
+        allowed = self._allowed(length, steps, group, window)
+        out, lse = _scored(table, keys, values, scale, cap, allowed)
+        shape = (self.images, heads, self.width, group, steps)
+        out = out.view(*shape, size).permute(0, 2, 1, 3, 4, 5)
+        return self.unfold(out), self.unfold(lse.view(shape).permute(0, 2, 1, 3, 4))
+
+    def _allowed(self, length: int, steps: int, group: int, window: int | None) -> Any:
+        """(images, 1, 1 or rows, length) which keys a query may see; None where it may see all."""
+        at = self.positions[:, -length:]
+        latest = self.suffix_positions[:, -steps:]
+        reaches = window is None or int(latest.max()) < window  # nothing lies further back than the window
+        if reaches and self.whole:
+            return None
+        valid = self.valid[:, None, None, -length:]
+        if reaches:
+            return valid
+        query = self.fold(latest)[:, :, None].expand(-1, -1, group, -1).reshape(self.images, 1, -1, 1)
+        return valid & (query - at[:, None, None] < window)
+
+    def over_suffix(
+        self, query: Any, keys: Any, values: Any, scale: float, window: int | None, cap: float | None
+    ) -> tuple[Any, Any]:
+        """The same over each row's own keys (R, KV, S, d), causally."""
+        import torch
+
+        rows, heads, group, steps, size = query.shape
+        slots = keys.shape[-2]
+        own = torch.arange(slots - steps, slots, device=query.device)[:, None]
+        slot = torch.arange(slots, device=query.device)[None]
+        # A padding token sees itself, so that its softmax is one of something; nobody sees it.
+        allowed = ((slot <= own) & self.suffix_valid[:, None]) | (slot == own)
+        if window is not None:
+            apart = self.suffix_positions[:, -steps:, None] - self.suffix_positions[:, None]
+            allowed = allowed & ((apart < window) | (slot == own))
+        allowed = allowed[:, None, None].expand(-1, 1, group, -1, -1).reshape(rows, 1, group * steps, slots)
+        out, lse = _scored(query.reshape(rows, heads, group * steps, size), keys, values, scale, cap, allowed)
+        return out.view(rows, heads, group, steps, size), lse.view(rows, heads, group, steps)
+
+
+def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None, allowed: Any) -> tuple[Any, Any]:
+    """Softmax attention with its normaliser: query (B, H, M, d), keys (B, H, L, d) → (B, H, M, d) and (B, H, M), float32."""
+    import torch
+
+    if allowed is None and cap is None and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+        out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)[:2]
+        return out.float(), lse
+    at_once = max(1, SCORES_AT_ONCE // max(query.shape[1] * query.shape[2] * keys.shape[2], 1))
+    parts = []
+    for start in range(0, len(query), at_once):
+        some = slice(start, start + at_once)
+        scores = (query[some] @ keys[some].transpose(-1, -2)).float() * scale
+        if cap is not None:
+            scores = cap * torch.tanh(scores / cap)
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed[some], float("-inf"))
+        lse = torch.logsumexp(scores, -1)
+        # A query that may see nothing here (all beyond its window) has weight 0 in the sum: lse −inf, and no NaN.
+        weights = torch.exp(scores - lse.masked_fill(lse == float("-inf"), 0.0)[..., None])
+        parts.append(((weights.to(values.dtype) @ values[some]).float(), lse))
+    outs, lses = zip(*parts, strict=True)
+    return (outs[0], lses[0]) if len(parts) == 1 else (torch.cat(outs), torch.cat(lses))
+
+
+def attend(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Any, None]:
+    """transformers' attention interface: query (R, H, T, d), key and value (R, KV, S, d) of the suffix → ((R, T, H, d), None)."""
+    import torch
+
+    state = _current[-1]
+    rows, heads, steps, size = query.shape
+    scale = size**-0.5 if scaling is None else scaling
+    grouped = query.view(rows, key.shape[1], heads // key.shape[1], steps, size)
+    over_prefix = state.over_prefix(module.layer_idx, grouped, scale, sliding_window, softcap)
+    over_suffix = state.over_suffix(grouped, key, value, scale, sliding_window, softcap)
+    lse = torch.logaddexp(over_prefix[1], over_suffix[1])
+    out = sum(part * torch.exp(own - lse)[..., None] for part, own in (over_prefix, over_suffix))
+    return out.reshape(rows, heads, steps, size).transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+_current: list[Unrepeated] = []
+"""What the attention function attends to; transformers hands it no such thing."""
+
+
+@contextmanager
+def _attending(state: Unrepeated) -> Iterator[None]:
+    """The language model's attention is ours while this lasts; the vision tower's stays its own."""
+    config = state.loaded.model.config.get_text_config()
+    own = config._attn_implementation
+    config._attn_implementation = NAME
+    _current.append(state)
+    try:
+        yield
+    finally:
+        _current.pop()
+        config._attn_implementation = own
+
+
+def _register() -> None:
+    """No mask function goes with it: transformers then builds no mask, and ``attend`` knows better what may be seen."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)

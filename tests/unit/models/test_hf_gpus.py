@@ -1,0 +1,48 @@
+"""Several GPUs: each worker process takes the one of its number. No GPU is needed to test who takes which."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+
+from palpate.executors.local import WORKER, _prepare
+from palpate.models import _hf_load
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.local
+
+
+@pytest.mark.parametrize(
+    ("worker", "device", "count", "own"),
+    [
+        ("0", "cuda", 4, "cuda:0"),
+        ("3", "cuda", 4, "cuda:3"),
+        ("5", "cuda", 4, "cuda:1"),  # more workers than GPUs: they go round
+        ("1", "cuda:3", 4, "cuda:3"),  # a device of the user's own choice stays
+        ("1", "cpu", 4, "cpu"),
+        ("1", "cuda", 0, "cuda"),  # none there: loading will say so
+        (None, "cuda", 4, "cuda"),  # no worker: torch's current device
+    ],
+)
+def test_a_worker_takes_the_gpu_of_its_number(worker, device, count, own, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv(WORKER, raising=False)
+    if worker is not None:
+        monkeypatch.setenv(WORKER, worker)
+    assert _hf_load._own_gpu(device) == own
+
+
+def test_workers_are_numbered_in_the_order_they_start(monkeypatch) -> None:
+    import os
+
+    started = multiprocessing.get_context("spawn").Value("i", 0)
+    numbers = []
+    for name in (WORKER, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("palpate.executors.local._end_with_parent", lambda: None)
+    for _ in range(3):
+        _prepare(3, started)
+        numbers.append(os.environ[WORKER])
+    assert numbers == ["0", "1", "2"]

@@ -40,7 +40,10 @@ refusal_rate = 0.05
 [[tasks]]
 name = "pneumonia_cxr"
 source = { kind = "folder", path = "images", group_regex = "(person\\\\d+)" }
+[data]
+inspect = false
 """
+"""The look at the images before the first question is left out: it is done once a study, whatever is asked."""
 
 
 def one(images: int) -> dict[str, float]:

@@ -9,29 +9,20 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from importlib import import_module
 
 import numpy as np
 
 from palpate.nouns import Form, Lineage, Panel, Perturbation, Polarity, Prompt
 from palpate.parts import MeasureSettings
-
-MEASURES = {
-    "accuracy": "Accuracy",
-    "discrimination": "Discrimination",
-    "refusals": "Refusals",
-    "tuning": "Tuning",
-    "wording": "Wording",
-}
+from palpate.registry import parts
 
 
 def panels(models: int, tasks: int, cases: int, cells: Sequence[int], per_group: int = 2) -> list[Panel]:
-    """Panels of models that are right in about 70 % and refuse in 5 %; ``cells``: prompts of each intent cell."""
-    prompts = tuple(
-        Prompt(f"{c}.{k}", f"{c}.{k}?", Form.YES_NO, Polarity.POSITIVE, f"cell{c}")
-        for c, count in enumerate(cells)
-        for k in range(count)
-    )
+    """Panels of models that are right in about 70 % and refuse in 5 %; ``cells``: prompts of each intent cell.
+
+    Wordings are polarity × format × paraphrase, and of every case two facts are told: so all measures have work to do.
+    """
+    prompts = tuple(_prompt(c, k) for c, count in enumerate(cells) for k in range(count))
     found = []
     for task in range(tasks):
         label = np.arange(cases, dtype=np.int8) % 2
@@ -55,9 +46,24 @@ def panels(models: int, tasks: int, cases: int, cells: Sequence[int], per_group:
                     outcome=outcome,
                     margin=margin,
                     mass=np.full(shape, 0.9),
+                    facts=_facts(cases, task),
                 )
             )
     return found
+
+
+def _prompt(cell: int, k: int) -> Prompt:
+    polarity = Polarity.NEGATIVE if k % 2 else Polarity.POSITIVE
+    form = (Form.YES_NO, Form.AB, Form.BA)[k // 2 % 3]
+    options = None if form is Form.YES_NO else ("Yes", "No") if form is Form.AB else ("No", "Yes")
+    factors = {"polarity": polarity.value, "paraphrase": str(k // 6)}
+    asserted = polarity.flipped if form is Form.BA else polarity
+    return Prompt(f"{cell}.{k}", f"{cell}.{k}?", form, asserted, f"cell{cell}", options, factors)
+
+
+def _facts(cases: int, seed: int) -> dict[str, tuple[object, ...]]:
+    rng = np.random.default_rng(seed)
+    return {"size": tuple(map(float, rng.gamma(2, 5, cases))), "sex": tuple(map(str, rng.choice(["f", "m"], cases)))}
 
 
 STUDIES = {
@@ -74,8 +80,7 @@ def main(names: Sequence[str]) -> None:
         readings = sum(p.outcome.size for p in table)
         settings = MeasureSettings(lineages=(Lineage("m0", "m1", "parent"), Lineage("m2", "m3", "parent")), draws=2000)
         total, cpu = 0.0, time.process_time()
-        for module, kind in MEASURES.items():
-            measure = getattr(import_module(f"palpate.measures.{module}"), kind)()
+        for module, measure in parts("measures").items():
             start = time.perf_counter()
             count = sum(1 for _ in measure.measure(table, settings))
             seconds = time.perf_counter() - start

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registry",),
     ("cases", "perturbations", "models", "readings", "measures"),
     ("prompts",),
-    ("parts", "stats"),
+    ("parts", "stats", "questions"),
     ("nouns", "errors", "spending"),
     ("rung",),
 )

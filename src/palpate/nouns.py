@@ -324,6 +324,7 @@ class Panel:
     human: NDArray[np.int8] | None = None  # (n, P, R) what people read in the same answers, −1 where none did; None: nobody did
     others: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)  # further readings by name, (n, P, R) each
     rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)  # cell → what probes of the model's inner states say
+    facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # what is told of the cases: name → n values, None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +333,8 @@ class Estimate:
 
     ``value`` None means undefined, and then ``reason`` says why; an undefined value is never shown as 0. ``level`` is
     the confidence level of [low, high]. ``n_cases`` and ``n_clusters`` are what it rests on, ``n_left_out`` the trials
-    it could not use (errors, no reading). ``verdict`` is a word where the measure has a rule for one.
+    it could not use (errors, no reading). ``verdict`` is a word where the measure has a rule for one. ``mde``, where the value is
+    tested against none: the smallest true effect this sample would find with 80 % power, in the value's units.
     """
 
     measure: str
@@ -347,25 +349,24 @@ class Estimate:
     n_left_out: int = 0
     reason: str | None = None
     verdict: str | None = None
+    mde: float | None = None
 
 
 VERDICTS = frozenset(
     (
         *("above chance", "at chance", "below chance"),
-        *("fragile", "robust", "wording matters", "no effect shown"),
-        *("selective", "not shown to be selective"),
+        *("fragile", "robust", "wording matters", "no effect shown", "selective", "not shown to be selective"),
         *("better", "worse", "higher", "lower", "equivalent"),
         *("bias-driven", "sensitivity varies", "steady", "more images", "more wordings"),
         *("uses the image", "looks but blind", "ignores the image", "looks at the lesion", "looks elsewhere"),
         *("not shown to look at the lesion", "follows the text", "follows the image"),
-        *("swayed by the text", "contrary to the text", "not swayed", "falls", "rises"),
+        *("swayed by the text", "contrary to the text", "not swayed", "falls", "rises", "beyond reruns", "fewer than reruns"),
         *("threshold problem", "knowledge problem", "nothing lost", "wording changes what is seen"),
-        *("usable", "not shown to be usable", "misleading"),
-        *("overconfident", "underconfident", "no miscalibration shown"),
-        *("informed", "misplaced", "not shown to be informed"),
-        *("reliable", "not reliable"),
+        *("usable", "not shown to be usable", "misleading", "informed", "misplaced", "not shown to be informed"),
+        *("overconfident", "underconfident", "no miscalibration shown", "reliable", "not reliable"),
         *("bottleneck", "loss", "gain", "kept", "no loss shown", "latent", "nothing more inside"),
-        *("sees", "nothing beyond colours"),
+        *("raises", "lowers", "no trend shown", "ahead", "behind", "not ranked", "sees", "nothing beyond colours"),
+        *("prefers the first option", "prefers the second option", "leans to yes", "leans to no", "not shown beyond reruns"),
         *("margin not used", "undetermined"),
     )
 )

@@ -405,10 +405,25 @@ class MeasureSettings:
     thresholds: Thresholds = Thresholds()
 
 
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Which of a measure's estimates answers its question, and what stands beside it.
+
+    ``null`` is what no skill or no effect would give: a number, or the name of the estimate that holds it. ``beside`` names
+    estimates, of this measure or another, to be read together with it.
+    """
+
+    estimate: str
+    null: float | str | None = None
+    beside: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Measure(Protocol):
     """Panels → Estimates. ``question`` is which of the seven questions it answers (1–7); ``estimates`` the measure names it
-    gives, each with a one-line definition that says its denominator."""
+    gives, each with a one-line definition that says its denominator.
+
+    A measure whose verdict is the answer to its question also has ``headlines``, a tuple of Headline."""
 
     name: ClassVar[str]
     question: ClassVar[int]

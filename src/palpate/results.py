@@ -11,6 +11,7 @@ from pathlib import Path
 from palpate.errors import PalpateError, RunError
 from palpate.inspection.card import DataCard, cards_from_json
 from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
+from palpate.questions import Conclusion
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
 from palpate.report.html import render_html
@@ -21,6 +22,7 @@ from palpate.report.tables import PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
+from palpate.stages.conclude import conclude
 from palpate.stages.costs import open_blocks, sendings, spent
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.outlook import resolutions, supposed, usage
@@ -129,6 +131,15 @@ class Results:
         started = sessions[-1]["started"] if sessions else ""
         run = GatedRun(self.study.name, by, started)
         return Verdict(tuple(gating.gate(held, self.estimates)), run)
+
+    def questions(self, *numbers: int, where: Mapping[str, str] | None = None) -> list[Conclusion]:
+        """What the run says to the seven questions (or to those numbered), by question, model or pair, task and cell.
+
+        ``where``: only about this group. A question that nothing in the study speaks to has one Conclusion, "not examined".
+        """
+        found = [c for c in conclude(self.estimates) if not numbers or c.question in numbers]
+        chosen = dict(where or {})
+        return [c for c in found if all(c.by.get(k) == v for k, v in chosen.items())]
 
     def view(self) -> ReportView:
         """Everything a report shows. Opens images only where the study asks for them in the report."""

@@ -34,12 +34,27 @@ VERBS = [
     "list",
     "measure",
     "plan",
+    "questions",
     "read",
     "report",
     "run",
     "show",
 ]
-FIELDS = ["measure", "by", "value", "low", "high", "level", "method", "n_cases", "n_clusters", "n_left_out", "reason", "verdict"]
+FIELDS = [
+    "measure",
+    "by",
+    "value",
+    "low",
+    "high",
+    "level",
+    "method",
+    "n_cases",
+    "n_clusters",
+    "n_left_out",
+    "reason",
+    "verdict",
+    "mde",
+]
 FILES = ["cases.csv", "data.json", "estimates.json", "ledger.sqlite", "report.html", "report.md", "study.toml"]
 
 

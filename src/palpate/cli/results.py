@@ -31,6 +31,22 @@ def measure(run: Path, measures: tuple[str, ...], form: str, by: tuple[str, ...]
 
 @click.command()
 @RUN
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only about this group, e.g. --where model=mine.")
+@click.argument("numbers", nargs=-1, type=click.IntRange(1, 7), metavar="[1-7]...")
+@plainly
+def questions(run: Path, form: str, where: tuple[str, ...], numbers: tuple[int, ...]) -> None:
+    """What a run says to the seven questions: a verdict each, its number, what no effect would give, what could be found."""
+    from palpate.report.tables import render_conclusions
+    from palpate.results import Results
+    from palpate.store.folder import conclusions_json
+
+    found = Results.open(run).questions(*numbers, where=key_values(where))
+    click.echo(conclusions_json(found) if form == "json" else render_conclusions(found), nl=False)
+
+
+@click.command()
+@RUN
 @click.option("--out", type=click.Path(path_type=Path), help="Write the HTML here. [default: RUN/report.html]")
 @plainly
 def report(run: Path, out: Path | None) -> None:
@@ -125,4 +141,4 @@ def compare(
         sys.exit(exit_code(held))
 
 
-VERBS = (measure, report, gate, compare, show)
+VERBS = (measure, questions, report, gate, compare, show)

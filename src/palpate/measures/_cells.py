@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,19 +98,23 @@ def cells(panel: Panel) -> Iterator[Cell]:
         yield Cell(panel, name, at, panel.outcome[:, at])
 
 
+@lru_cache(maxsize=4)
+def _drawn(seed: int, draws: int, task: str, clusters: int) -> Weights:
+    """The draws of one task, kept for the next measure: all measures of a run take the same."""
+    weights = draw_clusters(clusters, draws, generator(seed, task, "clusters"))
+    weights.flags.writeable = False
+    return weights
+
+
 class Draws:
     """The bootstrap draws of each task: made once, shared by all its models, prompts and statistics, so differences are paired."""
 
     def __init__(self, seed: int, draws: int) -> None:
         self._seed, self._draws = seed, draws
-        self._kept: tuple[tuple[str, int], Weights] | None = None
 
     def of(self, task: str, clusters: int) -> Weights:
         """(draws, clusters) weights of that task; they depend on seed, task and clusters alone, not on what was asked before."""
-        if self._kept is None or self._kept[0] != (task, clusters):
-            rng = generator(self._seed, task, "clusters")
-            self._kept = (task, clusters), draw_clusters(clusters, self._draws, rng)
-        return self._kept[1]
+        return _drawn(self._seed, self._draws, task, clusters)
 
     def replicate(self, cell: Cell, table: Array) -> Replicates:
         """(…, 2, P, K) replicates of the sums by class and prompt of ``table`` (clusters, 2, P, K), whose first column is ``seen``.

@@ -110,7 +110,7 @@ def finished(estimate: Estimate, why: str) -> Estimate:
     numbers = (estimate.value, estimate.low, estimate.high)
     value, low, high = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
     if value is None:
-        return replace(estimate, value=None, low=None, high=None, reason=_reason(estimate, why), verdict=None)
+        return replace(estimate, value=None, low=None, high=None, reason=_reason(estimate, why), verdict=None, mde=None)
     if low is None or high is None:
         method = estimate.method if "no interval" in estimate.method else f"{estimate.method}; no interval: {TOO_FEW}"
         return replace(estimate, value=value, low=None, high=None, method=method)

@@ -11,10 +11,10 @@ import numpy as np
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import METHOD, METHOD_BA, Made, judged, made, with_mean
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings, Thresholds
+from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.intervals import Interval, combined_interval, proportion_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates
-from palpate.stats.verdicts import equivalent, holm
+from palpate.stats.verdicts import detectable_difference, equivalent, holm
 
 CHANCE = 0.5
 
@@ -52,6 +52,8 @@ class Accuracy:
         "f1_nr": "F1 of the condition over definite answers only (refusals and other non-answers left out); no chance level",
         "accuracy_share_of_best": "accuracy_all / the best accuracy any reader can reach on these cases, where that is known",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (Headline("ba_all", CHANCE, ("ba_answered", "coverage", "auroc")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell and per prompt; the verdict on ba_all holds over the tasks of a model (Holm)."""
@@ -168,12 +170,13 @@ def _share_of_best(estimates: Sequence[Estimate], best: float) -> Iterator[Estim
 
 @dataclass(frozen=True, slots=True)
 class _ChanceTest:
-    """ba_answered against 0.5: its two-sided p, its value, and its 1 − 2α interval for equivalence."""
+    """ba_answered against 0.5: its two-sided p, its value, its 1 − 2α interval for equivalence, and what it could have found."""
 
     p: float
     value: float
     narrow: tuple[float, float]
     margin: float
+    mde: float
 
 
 def _chance_tests(sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterator[_ChanceTest]:
@@ -184,9 +187,10 @@ def _chance_tests(sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterat
     value = (first.value + second.value) / 2
     enough = by_class.min(axis=0) >= 2
     p = np.where(enough, two_sided_p((value - CHANCE) / narrow.error, narrow.freedom), np.nan)
+    mde = np.where(enough, detectable_difference(narrow.error, narrow.freedom, alpha=1 - settings.level), np.nan)
     for at in range(value.size):
         margin = _margin(batch.cases[at], settings.thresholds)
-        yield _ChanceTest(float(p[at]), float(value[at]), (float(narrow.low[at]), float(narrow.high[at])), margin)
+        yield _ChanceTest(float(p[at]), float(value[at]), (float(narrow.low[at]), float(narrow.high[at])), margin, float(mde[at]))
 
 
 def _margin(cases: int, thresholds: Thresholds) -> float:
@@ -210,6 +214,7 @@ def _with_verdicts(
             continue
         test = tests[at][2]
         near = f"at chance if its {100 - 200 * alpha:.3g} % interval is within {test.margin:g} of it"
+        estimate = replace(estimate, mde=test.mde if np.isfinite(test.mde) else None)
         yield judged(estimate, _word(test, adjusted[at], alpha), f"ba_answered other than {CHANCE:g} (Holm over tasks), {near}")
 
 

@@ -13,7 +13,7 @@ from palpate.measures._cells import REFUSED, Cell, cells
 from palpate.measures._estimates import Made, judged, made, one_cluster
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, NO_MARGIN, NOTHING, Flags, definite, says, whole
 from palpate.nouns import Estimate, Outcome, Panel
-from palpate.parts import MeasureSettings, Thresholds
+from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval
 from palpate.stats.intervals import two_sided_p
 from palpate.stats.resampling import Array
@@ -38,6 +38,8 @@ class Confidence:
         "informed_refusal": "Error the sign of the margin would make on refused trials − on answered ones, within each prompt; "
         "trials with a margin; above 0: it refuses where it would be wrong",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (Headline("auroc_failure", 0.5, ("risk_at_80", "augrc", "informed_refusal")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Per cell and, by margin, per prompt; ``confidence`` says which confidence."""

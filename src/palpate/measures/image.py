@@ -13,7 +13,7 @@ from palpate.measures._estimates import Made, judged, made
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, class_clusters, clusters_in_use, margins, rate, whole
 from palpate.measures._pairing import NULL_IMAGES, change, kind_counts, rerun_floor, same_cell, with_others
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings, Thresholds
+from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, share_interval
 from palpate.stats.information import expected_entropy, miller_madow, plugin_entropy
 from palpate.stats.intervals import Interval
@@ -38,6 +38,10 @@ class Image:
         "mirage_rate": "Answers that assert the condition / all read trials on null images",
         "null_answer_rate": "Definite answers / all read trials on null images, where nothing can be seen",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("image_dependence", 0.0, ("label_dependence", "mirage_rate", "null_answer_rate")),
+    )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Per cell, and per null image; the verdict on image_dependence takes label_dependence into account."""

@@ -23,7 +23,7 @@ from palpate.measures._linear import (
     whole,
 )
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings, Thresholds
+from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.folds import grouped_folds
 from palpate.stats.influence import Linear, change_interval, spread_noise
 from palpate.stats.intervals import two_sided_p
@@ -52,6 +52,8 @@ class Knowledge:
         "spread_difference": "Spread over the prompts of ba_all − spread of the AUROC, noise removed from both: above 0, wording "
         "moves the threshold rather than the knowledge",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (Headline("criterion_loss", 0.0, ("ba_own_threshold", "spread_difference")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """All per cell; ba_own_threshold per prompt too."""

@@ -11,10 +11,10 @@ import numpy as np
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import METHOD, Made, finished, judged, made, place, with_mean
 from palpate.nouns import Estimate, Outcome, Panel
-from palpate.parts import MeasureSettings
+from palpate.parts import Headline, MeasureSettings
 from palpate.stats.intervals import combined_interval, proportion_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates
-from palpate.stats.verdicts import holm
+from palpate.stats.verdicts import detectable_difference, holm
 
 CLASSES = ("negative", "positive")
 METHOD_DIFFERENCE = "clustered bootstrap, Wilson intervals of both classes by square-and-add"
@@ -35,6 +35,10 @@ class Refusals:
         "every score of answered trials",
         "error_rate": "Trials whose last attempt failed / trials of the panel; not refusals, and left out everywhere else",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline("refusal_difference", 0.0, ("refusal_rate", "no_answer_rate", "ba_bounds")),
+    )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell, prompt and class; the verdict on the difference holds over all cells of the measure (Holm)."""
@@ -98,8 +102,11 @@ def _differences(sums: Replicates, table: Array, batch: Made) -> Iterator[tuple[
     p = two_sided_p(value / interval.error, interval.freedom)
     why = "only one class was read"
     estimates = batch.all("refusal_difference", value, interval, METHOD_DIFFERENCE, why, by_class.min(axis=0))
-    for estimate, one in zip(estimates, p, strict=True):
-        yield estimate, float(one) if estimate.value is not None else float("nan")
+    least = detectable_difference(interval.error, interval.freedom, alpha=1 - batch.level)
+    for estimate, one, mde in zip(estimates, p, least, strict=True):
+        known = estimate.value is not None
+        shown = replace(estimate, mde=float(mde)) if known and np.isfinite(mde) else estimate
+        yield shown, float(one) if known else float("nan")
 
 
 def _with_verdicts(differences: Sequence[tuple[Estimate, float]], alpha: float) -> Iterator[Estimate]:

@@ -11,7 +11,7 @@ import numpy as np
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import finished, judged, one_cluster, place
 from palpate.nouns import Estimate, Lineage, Panel
-from palpate.parts import MeasureSettings
+from palpate.parts import Headline, MeasureSettings
 from palpate.stats.intervals import Interval, shift_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole
 from palpate.stats.verdicts import detectable_difference, four_way, holm
@@ -47,6 +47,12 @@ class Tuning:
         "delta_coverage": "Coverage of the tuned − of the base model, on the trials read under both",
         "delta_refusal_rate": "Refusal rate of the tuned − of the base model, on the trials read under both",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "delta_ba_all", 0.0, ("delta_ba_all_over_wordings", "delta_ba_answered", "delta_refusal_rate", "delta_prompt_spread")
+        ),
+    )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per pair, task and cell; verdicts hold over the tasks of a pair (Holm)."""
@@ -149,9 +155,10 @@ class _Pair:
         reason = why if int(clusters.min()) == 0 else one_cluster(self.clusters)
         p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else np.nan
         bounds = _bounds(interval) if enough else (np.nan, np.nan)
-        yield _Difference(self._estimate(name, value, bounds, method, reason), p, _bounds(narrow))
+        mde = float(detectable_difference(interval.error, interval.freedom, alpha=1 - level)[0]) if enough else np.nan
+        found = replace(self._estimate(name, value, bounds, method, reason), mde=mde if np.isfinite(mde) else None)
+        yield _Difference(found, p, _bounds(narrow))
         if name == "delta_ba_all":
-            mde = float(detectable_difference(interval.error, interval.freedom, alpha=1 - level)[0]) if enough else np.nan
             yield _Difference(self._estimate("delta_ba_all_mde", mde, (np.nan, np.nan), METHOD_MDE, reason))
 
     def _estimate(self, name: str, value: float, bounds: tuple[float, float], method: str, why: str) -> Estimate:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from palpate.measures._cells import ANSWERED, Cell, Draws, cells
-from palpate.measures._estimates import METHOD, ONE_CLUSTER, Made, judged, made
+from palpate.measures._cells import Cell, Draws, cells
+from palpate.measures._estimates import ONE_CLUSTER, Made, judged, made
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings, Thresholds
-from palpate.stats.intervals import proportion_interval
+from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.permutation import permutation_null
-from palpate.stats.resampling import Array, Replicates, cluster_sums, generator, replicate
-from palpate.stats.variance import prompt_spread
+from palpate.stats.resampling import Array, Replicates, generator
+from palpate.stats.variance import detectable_spread, prompt_spread
 from palpate.stats.verdicts import holm
 
 ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
@@ -41,9 +40,22 @@ class Wording:
         "refusal_spread_naive": "Plain standard deviation of the refusal rate over the prompts (ddof 1)",
         "refusal_spread_null": "What refusal_spread_naive would be if the wording made no difference: mean, and central 95 %",
         "refusal_effect_p": "Probability of a spread of refusals this large if the wording made no difference (permutation)",
-        "flip_rate": "Mean over cases of the share of prompt pairs that end differently (positive, negative or no answer); "
-        "cases read under at least two prompts",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "prompt_spread",
+            "prompt_spread_null",
+            (
+                "prompt_spread_naive",
+                "prompt_effect_p",
+                "flip_rate",
+                "flip_rate_beyond_rerun",
+                "order_effect",
+                "polarity_consistency",
+            ),
+        ),
+    )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell; the p-values' verdicts hold over all cells of the measure (Holm)."""
@@ -81,7 +93,6 @@ def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[
     )
     for spread in spreads:
         yield from _spread_estimates(spread, cell, batch, settings)
-    yield _flip_rate(cell, draws, batch)
 
 
 def _linear(top: Array, bottom: Array, weight: float) -> Array:
@@ -112,7 +123,8 @@ def _spread_estimates(spread: _Spread, cell: Cell, batch: Made, settings: Measur
     corrected = batch.estimate(f"{name}_spread", 0, found.sigma, (found.low, found.high), signed, "too few draws with both classes")
     bounds = settings.thresholds
     rule = f"fragile where the interval lies above {bounds.fragile:g}, robust where it lies below {bounds.robust:g}"
-    yield judged(corrected, _word(corrected, bounds), rule)
+    least = detectable_spread(found.noise, found.prompts, alpha=1 - settings.level)
+    yield judged(replace(corrected, mde=least if least > 0 else None), _word(corrected, bounds), rule)
     plain = f"standard deviation over {values.size} prompts; no interval, see {name}_spread"
     yield batch.estimate(f"{name}_spread_naive", 0, found.naive, none, plain)
     yield _of_null(batch, f"{name}_spread_null", null.deviations, settings)
@@ -142,26 +154,6 @@ def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate
         for estimate, p in zip(family, adjusted, strict=True):
             word = None if estimate.value is None else "wording matters" if p < alpha else "no effect shown"
             yield judged(estimate, word, f"p below {alpha:.3g} after Holm over the cells of the run")
-
-
-def _flip_rate(cell: Cell, draws: Draws, batch: Made) -> Estimate:
-    """D = mean over cases of the share of unordered prompt pairs with different outcomes, averaged over repeats (METHODS B4)."""
-    answers = [cell.outcome == code for code in np.flatnonzero(ANSWERED)]
-    kinds = (*answers, cell.read & ~ANSWERED[cell.outcome])  # positive, negative, no answer
-    counts = np.stack([kind.sum(axis=1) for kind in kinds])  # (3, n, R)
-    read = cell.read.sum(axis=1)  # (n, R)
-    usable = read >= 2
-    pairs = np.where(usable, read * (read - 1), 1)
-    differs = np.where(usable, 1 - (counts * (counts - 1)).sum(axis=0) / pairs, 0.0)
-    cases = usable.any(axis=1)
-    share = differs.sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
-    table = cluster_sums(np.stack([share * cases, cases.astype(float)], axis=1), cell.panel.cluster, cell.clusters)
-    rate = replicate(table, draws.of(cell.panel.task, cell.clusters)).map(lambda rows: rows[:, :1] / rows[:, 1:])
-    clusters = int((table[:, 1] > 0).sum())
-    interval = proportion_interval(rate, clusters, batch.level)
-    value = float(rate.value[0]) if clusters >= 2 else np.nan
-    why = ONE_PROMPT if len(cell.prompts) < 2 else ONE_CLUSTER if clusters == 1 else "no case was read under two prompts"
-    return batch.estimate("flip_rate", 0, value, (float(interval.low[0]), float(interval.high[0])), METHOD, why)
 
 
 PARTS = (Wording(),)

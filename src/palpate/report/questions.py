@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from palpate.questions import TITLES
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -22,7 +24,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         1,
         "Accuracy",
-        "Better than chance?",
+        TITLES[1],
         "Balanced accuracy is the mean of sensitivity and specificity, averaged over the wordings of the question, so that both "
         "classes count the same; guessing gives 0.50. A question without a definite answer counts as wrong in the filled marker "
         "and is left out of the open one. The verdict compares the answered questions with 0.50.",
@@ -39,6 +41,9 @@ QUESTIONS: tuple[Question, ...] = (
             "specificity",
             "f1_all",
             "f1_nr",
+            "difficulty_slope",
+            "right_by_fact",
+            "delta_difficulty_slope",
             "auroc",
             "answer_mass",
             "margin_agreement",
@@ -47,7 +52,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         2,
         "Wording",
-        "Depends on the wording?",
+        TITLES[2],
         "Every image was asked about in several wordings of the same question. Scores scatter over wordings even if wording makes "
         "no difference, because each is measured on a sample of images; the grey band shows how far. What is left beyond that is "
         "the spread that the wording itself makes. Fragile: surely more than 2 points; robust: surely less than 5.",
@@ -62,6 +67,15 @@ QUESTIONS: tuple[Question, ...] = (
             "prompt_range_null",
             "prompt_effect_p",
             "flip_rate",
+            "rerun_flip_rate",
+            "flip_rate_beyond_rerun",
+            "factor_effect",
+            "factor_effect_refusals",
+            "order_effect",
+            "order_consistency",
+            "circular_accuracy",
+            "polarity_consistency",
+            "yes_bias",
             "refusal_spread",
             "refusal_spread_naive",
             "refusal_spread_null",
@@ -78,7 +92,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         3,
         "Refusals",
-        "Refuses?",
+        TITLES[3],
         "Refusals (“please ask a doctor”, “I cannot see the image”), hedges, unreadable and off-topic answers are no diagnosis and "
         "no failure of the run; they are counted here. Selective: refused more often when the condition is present, or when it is "
         "absent, which biases every score of the answered questions.",
@@ -91,6 +105,9 @@ QUESTIONS: tuple[Question, ...] = (
             "hedge_rate",
             "unparsed_rate",
             "off_topic_rate",
+            "ba_bounds",
+            "ba_if_right",
+            "ba_lead",
             "error_rate",
             "reading_kappa",
             "reading_agreement",
@@ -102,7 +119,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         4,
         "Tuning",
-        "Did tuning help?",
+        TITLES[4],
         "Tuned minus base model on the same images and wordings. The grey zone of ±5 points counts as no difference. A "
         "difference that is merely not significant is “undetermined”, and the smallest difference these images would have shown "
         "stands beside it.",
@@ -118,12 +135,16 @@ QUESTIONS: tuple[Question, ...] = (
             "delta_refusal_rate",
             "delta_auroc",
             "delta_ba_best_prompts",
+            "delta_refusal_difference",
+            "delta_prompt_spread",
+            "delta_refusal_spread",
+            "delta_flip_rate",
         ),
     ),
     Question(
         5,
         "Image",
-        "Looks at the image?",
+        TITLES[5],
         "The same questions were asked of images that show nothing (blank, noise, another modality, or none). Answers that "
         "stay the same do not come from the image. An answer that moves need not see the condition: the second number says how "
         "well the answers tell the cases apart. Uses the image: both are shown. Looks but blind: the answers move, but "
@@ -156,7 +177,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         6,
         "Knowledge",
-        "Knows more than it says?",
+        TITLES[6],
         "Before it answers, a model weighs its answer words: that margin can tell cases apart that the answer in words does not. "
         "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words score. "
         "Threshold problem: surely more, so it knows more than it says. Knowledge problem: no more, and too little. Nothing lost: "
@@ -184,7 +205,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         7,
         "Confidence",
-        "Knows when to abstain?",
+        TITLES[7],
         "A model that is less sure where it is wrong could leave those questions to a person. Shown is how often a right answer is "
         "more confident than a wrong one: 50 % is no use, 100 % perfect. Usable: surely more than 50 %. Beside it, what is wrong "
         "among the four fifths of answers it is most sure of, whether its probabilities mean what they say, and whether refusals "

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+from palpate.questions import TITLES, Conclusion
 from palpate.report import words
 from palpate.spending import Sending
 from palpate.store.integrity import Checked
@@ -112,6 +114,34 @@ def render_estimates(estimates: Iterable[Estimate]) -> str:
         of = ", ".join(f"{k}={v}" for k, v in e.by.items())
         table.add_row(e.measure, Text(of), value, interval, str(e.n_cases), str(e.n_clusters), Text(e.verdict or e.reason or ""))
     return render(table)
+
+
+def render_conclusions(conclusions: Iterable[Conclusion]) -> str:
+    """By question: the verdict on each model or pair, its number and interval, what no effect would give, what could be found."""
+    parts: list[Table | Text | str] = []
+    for question, group in groupby(conclusions, key=lambda c: c.question):
+        table = _table("of", "verdict", "estimate", "value", "interval", "no effect", "would find", right=("value", "would find"))
+        silent: list[Table | Text | str] = []
+        for c in group:
+            of, e = ", ".join(v for k, v in c.by.items() if k != "relation"), c.estimate
+            if e is None or e.value is None:
+                silent.append(Text(f"{of}: {c.verdict}: {c.why}" if of else f"{c.verdict}: {c.why}"))
+                continue
+            interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
+            find = "" if c.mde is None else f"{c.mde:.3f}"
+            table.add_row(Text(of), c.verdict, e.measure, f"{e.value:.3f}", interval, _null(c.null), find)
+        parts += [Text(TITLES[question], style="bold"), *([table] if table.row_count else []), *silent, Text("")]
+    return render(*parts)
+
+
+def _null(null: float | Estimate | None) -> str:
+    if isinstance(null, Estimate):
+        if null.value is None:
+            return ""
+        return f"{null.value:.3f}" + (
+            f" ({null.low:.3f} – {null.high:.3f})" if null.low is not None and null.high is not None else ""
+        )
+    return "" if null is None else f"{null:g}"
 
 
 def render_gate(results: Sequence[ConditionResult]) -> str:

@@ -18,15 +18,15 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 
-FINER = ("prompt", "class", "perturbation", "null_image")
+FINER = ("prompt", "class", "perturbation", "null_image", "factor")
 """What an estimate may be split by, and a condition means only where it says so."""
 
 
 def gate(conditions: Sequence[Condition], estimates: Sequence[Estimate]) -> list[ConditionResult]:
     """Each condition against every estimate it selects; one that selects none is not evaluable.
 
-    A condition without ``for prompt=…``, ``for class=…`` or ``for perturbation=…`` speaks of the estimates over prompts and
-    classes, of the images as they are, where there are such; else of each.
+    A condition without ``for prompt=…``, ``for class=…``, ``for factor=…`` or ``for perturbation=…`` speaks of the estimates
+    over prompts, classes and factors, of the images as they are, where there are such; else of each.
     """
     return [result for condition in conditions for result in _evaluate(condition, estimates)]
 

@@ -15,7 +15,7 @@ from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
 from palpate.store.ledger import AnswerTable, Ledger
 from palpate.store.people import People
-from palpate.store.planned import Planned
+from palpate.store.planned import Planned, PlannedCase
 from palpate.store.probes import ProbeStore
 from palpate.study import Study
 
@@ -100,7 +100,14 @@ def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, 
         reading=beside.reading,
         human=None if beside.human is None else _taken(beside.human, at, -1),
         others={name: _taken(column, at, -1) for name, column in beside.others.items()},
+        facts=_facts(cases),
     )
+
+
+def _facts(cases: Sequence[PlannedCase]) -> dict[str, tuple[Any, ...]]:
+    """Name → its value for each case, None where a case has none; names in a fixed order."""
+    names = sorted({name for case in cases for name in case.facts})
+    return {name: tuple(case.facts.get(name) for case in cases) for name in names}
 
 
 def _taken(column: NDArray[Any], at: NDArray[np.int64], absent: Any) -> NDArray[Any]:

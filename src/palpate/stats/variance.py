@@ -60,6 +60,35 @@ def spread_with_noise(value: Array, noise: float, clusters: int, level: float) -
     return PromptSpread(naive2**0.5, noise, variance, sigma, min(low, sigma), max(high, sigma), prompts)
 
 
+def detectable_spread(noise: float, prompts: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest σ that a test of "no prompt effect" finds with that power, given the noise variance of one prompt.
+
+    Var_p / (σ² + noise) is χ²/(P−1): the test rejects above noise · χ²_{1−α}, so σ² = noise · (χ²_{1−α} / χ²_{1−power} − 1).
+    """
+    from scipy.special import chdtri
+
+    freedom = prompts - 1
+    return float((max(noise, 0.0) * (float(chdtri(freedom, alpha)) / float(chdtri(freedom, power)) - 1)) ** 0.5)
+
+
+def replicate_spread(replicates: Replicates, clusters: int) -> Replicates:
+    """(…, 1) replicates of σ itself, for prompts that are fixed: what two models' spreads are compared by.
+
+    A draw's variance over prompts holds the noise twice, that of the data and its own, so it is taken off twice; a jackknife
+    row's holds it once. NaN where fewer than two prompts or clusters, or where a prompt is undefined.
+    """
+    value, draws = replicates.value, replicates.draws
+    deviation = draws - value
+    whole = np.isfinite(deviation).all(axis=1)
+    if value.size < 2 or clusters < 2 or whole.sum() < 2:
+        return Replicates(np.full((replicates.rows.shape[0], 1), np.nan), replicates.n_draws)
+    noise = float(np.var(deviation[whole], axis=1, ddof=1).mean()) * clusters / (clusters - 1)
+    times = np.ones(replicates.rows.shape[0])
+    times[1 : 1 + replicates.n_draws] = 2.0
+    variance = np.var(replicates.rows, axis=1, ddof=1) - times * noise
+    return Replicates(np.sqrt(np.maximum(variance, 0.0))[:, None], replicates.n_draws)
+
+
 def _tukey_williams(naive2: float, noise: float, prompts: int, level: float) -> tuple[float, float]:
     """Bounds of σ. A spread far below what noise gives would have an empty interval: its upper end is then that of noise alone."""
     from scipy.special import chdtri

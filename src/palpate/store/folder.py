@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from palpate.errors import RunError
 from palpate.nouns import CaseSet, Estimate
+from palpate.questions import Conclusion
 from palpate.store.ledger import Ledger
 
 
@@ -166,3 +167,9 @@ def inert(cell: str) -> str:
 def estimates_json(estimates: Sequence[Estimate]) -> str:
     """Estimates as a JSON list of objects with exactly the fields of Estimate; undefined values are null, never NaN."""
     return json.dumps([asdict(e) for e in estimates], indent=1, allow_nan=False) + "\n"
+
+
+def conclusions_json(conclusions: Sequence[Conclusion]) -> str:
+    """Conclusions as a JSON list: the fields of Conclusion, and the question in words."""
+    rows = [{"title": c.title, **asdict(c), "mde": c.mde} for c in conclusions]
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"

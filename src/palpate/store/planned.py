@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +15,13 @@ from palpate.store.ledger import Ledger, prompt_from
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """A case as last recorded: its image's digest, and its label and group as they stand now."""
+    """A case as last recorded: its image's digest, and its label, group and facts as they stand now."""
 
     name: str
     image: str
     label: int
     group: str
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Planned:
@@ -36,8 +37,7 @@ class Planned:
         self.tasks: tuple[str, ...] = tuple(record["tasks"])
         recorded = {task: ledger.cases(task) for task in self.tasks}
         self._cases = {
-            task: tuple(PlannedCase(name, *recorded[task][name][:3]) for name in record["tasks"][task]["cases"])
-            for task in self.tasks
+            task: tuple(PlannedCase(name, *recorded[task][name]) for name in record["tasks"][task]["cases"]) for task in self.tasks
         }
 
     @cached_property

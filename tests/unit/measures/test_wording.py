@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,29 +86,6 @@ def test_prompts_that_never_differ_have_no_spread_and_an_upper_bound():
     assert found["prompt_spread"].value == 0.0
     assert 0 < found["prompt_spread"].high < 0.1
     assert found["prompt_effect_p"].value == 1.0
-    assert found["flip_rate"].value == 0.0
-    assert found["flip_rate"].high > 0.0
-
-
-def test_the_flip_rate_is_the_share_of_prompt_pairs_that_differ():
-    one = Planted(30, 2, 4, refusal=(0.2, 0.3)).panel(2)
-    one.outcome[3, 1] = -1
-    one.outcome[5] = -1
-    kind = np.where(np.isin(one.outcome[:, :, 0], (POSITIVE, NEGATIVE)), one.outcome[:, :, 0], 9)
-    shares = []
-    for i in range(60):
-        there = [kind[i, k] for k in range(4) if one.outcome[i, k, 0] >= 0]
-        pairs = list(combinations(there, 2))
-        if pairs:
-            shares.append(np.mean([a != b for a, b in pairs]))
-    found = of_cell(iter(estimates(one)), "flip_rate")
-    assert found.value == pytest.approx(np.mean(shares))
-    assert found.low < found.value < found.high
-
-
-def test_two_refusals_of_different_kind_are_no_flip():
-    codes = np.tile([3, 4], (10, 1))  # by policy, by capability
-    assert of_cell(iter(estimates(panel(codes, np.arange(10) % 2))), "flip_rate").value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -138,13 +112,6 @@ def test_results_do_not_depend_on_the_other_panels():
     alone = [e for e in estimates(one) if not e.measure.endswith("_p")]
     among = [e for e in estimates(other, one) if e.by["model"] == "m" and not e.measure.endswith("_p")]
     assert alone == among
-
-
-def test_repeats_are_averaged():
-    one = Planted(40, 2, 4, repeats=3).panel()
-    found = of_cell(iter(estimates(one)), "flip_rate").value
-    by_repeat = [of_cell(iter(estimates(replace(one, outcome=one.outcome[:, :, r : r + 1]))), "flip_rate").value for r in range(3)]
-    assert found == pytest.approx(np.mean(by_repeat))
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,160 @@
+"""From replicates to a tested Estimate: value, interval, p, what the sample could have seen, and the word they amount to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from palpate.measures._cells import Cell, Draws
+from palpate.measures._estimates import Made, finished, judged, one_cluster
+from palpate.nouns import Estimate
+from palpate.stats.intervals import Interval, effective_size, proportion_interval, shift_interval, two_sided_p
+from palpate.stats.resampling import Array, Replicates
+from palpate.stats.verdicts import detectable_difference, four_way, holm
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """An estimate with what its verdict needs: the p of "no effect" and the 1 − 2α interval; NaN where there is none."""
+
+    estimate: Estimate
+    p: float = NAN
+    narrow: tuple[float, float] = (NAN, NAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """How tested estimates get their words. ``null``: the value of no effect; ``margin`` None: there is no "equivalent"."""
+
+    words: tuple[str, str]
+    alpha: float
+    margin: float | None = None
+    null: float = 0.0
+    none: str = "undetermined"  # the word where nothing is shown
+
+    def rule(self, family: str) -> str:
+        """The rule in words, for ``Estimate.method``."""
+        holm_over = f" (Holm over {family})" if family else ""
+        near = (
+            "" if self.margin is None else f", equivalent if its {100 - 200 * self.alpha:.3g} % interval is within {self.margin:g}"
+        )
+        return f"other than {self.null:g}{holm_over}{near}"
+
+    def word(self, tested: Tested, p: float) -> str:
+        """The word of one estimate, given its adjusted p."""
+        value = tested.estimate.value
+        assert value is not None
+        if self.margin is None:
+            return (self.words[0] if value > self.null else self.words[1]) if p < self.alpha else self.none
+        low, high = tested.narrow
+        narrow = low - self.null, high - self.null
+        return four_way(value - self.null, p, narrow, margin=self.margin, alpha=self.alpha, words=self.words)
+
+
+def with_words(
+    tests: Sequence[Tested], ruling: Callable[[Estimate], Ruling | None], family: Callable[[Estimate], Hashable], name: str
+) -> Iterator[Estimate]:
+    """The estimates in their order, each with its word: Holm within ``family``, which ``name`` calls in the method."""
+    families: dict[Hashable, list[int]] = {}
+    for at, one in enumerate(tests):
+        families.setdefault(family(one.estimate), []).append(at)
+    adjusted = np.full(len(tests), np.nan)
+    for members in families.values():
+        adjusted[members] = holm([tests[at].p for at in members])
+    for one, p in zip(tests, adjusted, strict=True):
+        rule = ruling(one.estimate)
+        if rule is None or one.estimate.value is None or not math.isfinite(p):
+            yield one.estimate
+        else:
+            yield judged(one.estimate, rule.word(one, float(p)), rule.rule(name))
+
+
+def shift(
+    blank: Estimate,
+    rows: Replicates,
+    clusters: float,
+    floor: float,
+    *,
+    why: str = "",
+    limits: tuple[float, float] = (-1.0, 1.0),
+    least: float = 0.0,
+) -> Tested:
+    """A difference or effect from (…, 1) replicates, tested against 0 (or, with ``least``, against anything up to that size).
+
+    ``floor``: the variance of one discordant cluster; ``clusters`` those it rests on, fewer than two: undefined.
+    """
+    level, size = blank.level, np.array([float(clusters)])
+    value = float(rows.value[0]) if clusters >= 2 else NAN
+    if not math.isfinite(value):
+        return Tested(_undefined(blank, rows, clusters, why))
+    interval, narrow = (shift_interval(rows, np.array([floor]), size, at) for at in (level, 2 * level - 1))
+    return _tested(blank, value, (interval, narrow), value - math.copysign(min(least, abs(value)), value), limits)
+
+
+def share(blank: Estimate, rows: Replicates, clusters: float, *, null: float | None = None, why: str = "") -> Tested:
+    """A proportion from (…, 1) replicates, tested against ``null`` where there is one."""
+    level, size = blank.level, np.array([float(clusters)])
+    value = float(rows.value[0]) if clusters >= 2 else NAN
+    if not math.isfinite(value):
+        return Tested(_undefined(blank, rows, clusters, why))
+    interval, narrow = (proportion_interval(rows, size, at) for at in (level, 2 * level - 1))
+    if null is None:
+        return Tested(
+            finished(replace(blank, value=value, low=float(interval.low[0]), high=float(interval.high[0]), reason=None), "")
+        )
+    # The score test, whose error is that of the null: it agrees with Wilson's interval, and is defined where all are alike.
+    error = np.sqrt(null * (1 - null) / effective_size(rows, size))
+    at_null = [replace(i, error=error) for i in (interval, narrow)]
+    return _tested(blank, value, (at_null[0], at_null[1]), value - null, (0.0, 1.0))
+
+
+def _tested(
+    blank: Estimate, value: float, intervals: tuple[Interval, Interval], away: float, limits: tuple[float, float]
+) -> Tested:
+    interval = intervals[0]
+    error, freedom = interval.error, interval.freedom
+    if not (np.isfinite(error).all() and error[0] > 0):
+        return Tested(finished(replace(blank, value=value, low=NAN, high=NAN), ""))
+    p = float(two_sided_p(np.array([away]) / error, freedom)[0])
+    mde = float(detectable_difference(error, freedom, alpha=1 - blank.level)[0])
+    bounds = [(max(float(i.low[0]), limits[0]), min(float(i.high[0]), limits[1])) for i in intervals]
+    found = finished(replace(blank, value=value, low=bounds[0][0], high=bounds[0][1], reason=None), "")
+    return Tested(replace(found, mde=mde if math.isfinite(mde) else None), p, bounds[1])
+
+
+def _undefined(blank: Estimate, rows: Replicates, clusters: float, why: str) -> Estimate:
+    reason = one_cluster(blank.n_clusters) if clusters == 1 else why
+    return finished(replace(blank, value=NAN, low=NAN, high=NAN), reason)
+
+
+def blank(batch: Made, name: str, method: str, **by: str) -> Estimate:
+    """An estimate of the whole cell, still without its numbers."""
+    where = {**batch.by, **by}
+    return Estimate(name, where, None, None, None, batch.level, method, batch.cases[0], batch.clusters[0], batch.left_out[0])
+
+
+def undefined(batch: Made, names: Iterable[str], why: str, method: str, **by: str) -> Iterator[Tested]:
+    """Those estimates, each without a number and with the reason."""
+    for name in names:
+        yield Tested(finished(replace(blank(batch, name, method, **by), value=NAN, low=NAN, high=NAN), why))
+
+
+def case_sums(cell: Cell, draws: Draws, columns: Sequence[Array]) -> Replicates:
+    """(…, K) replicated sums over cases of (n,) columns, the first of which says which cases count; class balance kept."""
+    table = cell.by_class([column[:, None] for column in columns])
+    return draws.replicate(cell, table).map(lambda rows: rows.sum(axis=1)[:, 0])
+
+
+def ratio(sums: Replicates, top: int, bottom: int) -> Replicates:
+    """(…, 1) one column of sums over another."""
+    return sums.map(lambda rows: rows[:, [top]] / rows[:, [bottom]])
+
+
+def clusters_of(cell: Cell, counted: Array) -> int:
+    """How many clusters the counted cases (n,) come from."""
+    return int(np.unique(cell.panel.cluster[counted > 0]).size)

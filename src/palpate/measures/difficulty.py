@@ -1,0 +1,216 @@
+"""Within a task, which cases are hard? Right answers against what the source tells of them: lesion size, contrast, severity."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palpate.measures._cells import Cell, Draws, cells, clusters_with
+from palpate.measures._estimates import METHOD, Made, made
+from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
+from palpate.measures._tests import Ruling, Tested, blank, share, shift, undefined, with_words
+from palpate.nouns import Estimate, Panel
+from palpate.parts import MeasureSettings
+from palpate.stats.resampling import Array
+
+CLASSES = ("negative", "positive")
+MOST_LEVELS = 8
+"""A fact in words with more values than this is free text or worse; it is not sliced by."""
+BINNED_FROM = 6
+"""A number with at least this many values is cut in thirds of the cases; one with fewer is taken value by value."""
+
+NO_FACTS = "the source tells nothing of its cases to slice by (a table's `metadata` columns do)"
+NO_NUMBERS = "no fact of these cases is a number that varies"
+NO_SPREAD = "the fact does not vary within a class among the cases read"
+NO_CASE = "no such case was read"
+METHOD_SLOPE = "clustered bootstrap of the within-class least-squares slope, t interval"
+
+
+class Difficulty:
+    """Slope of right answers on each numeric fact, the share right by each fact's levels, and how a pair's slopes differ."""
+
+    name: ClassVar[str] = "difficulty"
+    question: ClassVar[int] = 1
+    estimates: ClassVar[Mapping[str, str]] = {
+        "difficulty_slope": "Change of the share of right answers per within-class standard deviation of a fact, classes compared "
+        "each within itself; all read trials, a non-answer counting as wrong; no effect: 0. By class: of that class alone",
+        "right_by_fact": "Right answers / all read trials of one class, for the cases of one level (or third) of a fact",
+        "delta_difficulty_slope": "difficulty_slope of the tuned − of the base model, cases read under both; no effect: 0",
+    }
+
+    def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
+        """Estimates per cell and fact; verdicts hold over the facts of a cell (Holm)."""
+        draws = Draws(settings.seed, settings.draws)
+        found = [t for panel in panels for cell in cells(panel) for t in _of_cell(cell, draws, settings)]
+        found += [t for pair in cell_pairs(panels, settings.lineages) for t in _of_pair(pair, draws, settings)]
+        ruling = Ruling(("rises", "falls"), 1 - settings.level, none="no trend shown")
+
+        def family(e: Estimate) -> Hashable:
+            return e.measure, e.by.get("class"), *(e.by.get(k) for k in ("model", "base", "tuned", "task", "cell", "perturbation"))
+
+        yield from with_words(found, lambda e: None if e.measure == "right_by_fact" else ruling, family, "the facts of the cell")
+
+
+# ---------------------------------------------------------------- what is told of the cases
+
+
+@dataclass(frozen=True, slots=True)
+class _Bin:
+    """Cases of one level, or one third, of a fact."""
+
+    fact: str
+    name: str
+    member: NDArray[np.bool_]  # (n,)
+
+
+def numbers(panel: Panel) -> dict[str, Array]:
+    """Facts that are numbers with at least two values: name → (n,), NaN where unknown."""
+    found = {}
+    for name, values in panel.facts.items():
+        known = [v for v in values if v is not None]
+        if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
+            column = np.array([np.nan if v is None else float(v) for v in values])
+            if np.unique(column[np.isfinite(column)]).size > 1:
+                found[name] = column
+    return found
+
+
+def bins(panel: Panel) -> list[_Bin]:
+    """The levels of every fact: thirds of a number with many values, single values of one with few, words as they are."""
+    found: list[_Bin] = []
+    numeric = numbers(panel)
+    for name, column in numeric.items():
+        values = np.unique(column[np.isfinite(column)])
+        if values.size < BINNED_FROM:
+            found += [_Bin(name, f"{v:g}", column == v) for v in values]
+            continue
+        cuts = np.unique(np.quantile(column[np.isfinite(column)], [0, 1 / 3, 2 / 3, 1]))
+        for k, (low, high) in enumerate(pairwise(cuts)):
+            member = (column >= low) & ((column <= high) if k == cuts.size - 2 else (column < high))
+            found.append(_Bin(name, f"{low:.3g} to {high:.3g}", member))
+    for name, raw in panel.facts.items():
+        if name not in numeric:
+            found += [_Bin(name, level, np.array([_word(v) == level for v in raw])) for level in _levels(raw)]
+    return found
+
+
+def _word(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _levels(values: Sequence[Any]) -> list[str]:
+    """The levels of a fact in words; none where it has a single one, or too many to be a class of anything."""
+    levels = sorted({str(v) for v in values if v is not None and not (isinstance(v, float) and np.isnan(v))})
+    return levels if 1 < len(levels) <= MOST_LEVELS else []
+
+
+# ---------------------------------------------------------------- estimates
+
+
+def _case_share(cell: Cell) -> tuple[Array, Array]:
+    """(n,) 1 where the case was read, and the share of right answers over the prompts read for it."""
+    seen = cell.seen
+    count = seen.sum(axis=1)
+    return (count > 0).astype(np.float64), (cell.right * seen).sum(axis=1) / np.maximum(count, 1)
+
+
+def _of_cell(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
+    batch = made(cell, settings.level)
+    facts, levels = numbers(cell.panel), bins(cell.panel)
+    if not levels:
+        yield from undefined(batch, ("difficulty_slope", "right_by_fact"), NO_FACTS, METHOD_SLOPE)
+        return
+    seen, right = _case_share(cell)
+    if facts:
+        yield from _slopes("difficulty_slope", cell, draws, batch, facts, (seen, right))
+    else:
+        yield from undefined(batch, ("difficulty_slope",), NO_NUMBERS, METHOD_SLOPE)
+    member = np.stack([b.member for b in levels], axis=1) * seen[:, None]
+    table = cell.by_class((member, member * right[:, None]))
+    sums = draws.replicate(cell, table)
+    cases = cell.by_class((member,)).sum(axis=0)[..., 0]
+    clusters = clusters_with(table)[..., 0]
+    for at, level in enumerate(levels):
+        for label, word in enumerate(CLASSES):
+            rate = sums.map(lambda rows, y=label, k=at: rows[:, y, k, [1]] / rows[:, y, k, [0]])  # type: ignore[misc]
+            count = int(clusters[label, at])
+            e = blank(batch, "right_by_fact", METHOD, fact=level.fact, level=level.name, **{"class": word})
+            yield share(replace(e, n_cases=int(cases[label, at]), n_clusters=count), rate, count, why=NO_CASE)
+
+
+def _slopes(
+    name: str, cell: Cell, draws: Draws, batch: Made, facts: Mapping[str, Array], outcome: tuple[Array, Array]
+) -> Iterator[Tested]:
+    """The slope of ``outcome`` (counted, value) on every fact: of both classes, each within itself, and of each alone."""
+    seen, value = outcome
+    raw = np.stack(list(facts.values()), axis=1)
+    counted = np.isfinite(raw) * seen[:, None]
+    z = _standardised(raw, counted, cell.positive)
+    y = value[:, None] * counted
+    table = cell.by_class((counted, z, z * z, y, z * y))
+    sums = draws.replicate(cell, table)
+    cases, clusters = table.sum(axis=0)[..., 0], clusters_with(table)[..., 0]
+    for at, fact in enumerate(facts):
+        for labels in ((0, 1), (0,), (1,)):
+            rows = sums.map(lambda rows, k=at, own=labels: _slope(rows[:, list(own), k]))  # type: ignore[misc]
+            by = {"fact": fact} if len(labels) == 2 else {"fact": fact, "class": CLASSES[labels[0]]}
+            count = int(clusters[list(labels), at].sum()) if len(labels) == 1 else _clusters(cell, counted[:, at])
+            empty = replace(blank(batch, name, METHOD_SLOPE, **by), n_cases=int(cases[list(labels), at].sum()), n_clusters=count)
+            yield shift(empty, rows, count, 1 / (count + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
+
+
+def _clusters(cell: Cell, counted: Array) -> int:
+    return int(np.unique(cell.panel.cluster[counted > 0]).size)
+
+
+def _standardised(raw: Array, counted: Array, positive: NDArray[np.bool_]) -> Array:
+    """(n, F) facts less their class's mean, over the within-class standard deviation of all counted cases; 0 where not counted."""
+    values = np.where(counted > 0, raw, 0.0)
+    centred = np.zeros_like(values)
+    for label in (positive, ~positive):
+        mean = values[label].sum(axis=0) / np.maximum(counted[label].sum(axis=0), 1)
+        centred[label] = (values[label] - mean) * (counted[label] > 0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / np.maximum(counted.sum(axis=0), 1))
+    scale = np.abs(values).max(axis=0, initial=0.0)
+    varies = deviation > 1e-9 * np.maximum(scale, 1e-300)
+    z: Array = np.divide(centred, deviation, out=np.zeros_like(centred), where=varies[None, :])
+    return z
+
+
+def _slope(rows: Array) -> Array:
+    """(rows, 1) Σ within-class cross products over Σ within-class squares, from sums (rows, classes, 5): n, z, z², y, zy."""
+    n, z, zz, y, zy = (rows[..., k] for k in range(5))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(n > 0, 1 / n, 0.0)
+        across = (zy - z * y * inverse).sum(axis=1)
+        within = (zz - z * z * inverse).sum(axis=1)
+        slope: Array = np.divide(across, within, out=np.full_like(across, np.nan), where=within > 1e-9)
+    return slope[:, None]
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def _of_pair(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
+    batch = replace(made(pair.base, settings.level), by=pair.by)
+    facts = numbers(pair.base.panel)
+    if pair.tuned is None or not facts:
+        why = NOT_PAIRED if pair.tuned is None else NO_NUMBERS if pair.base.panel.facts else NO_FACTS
+        yield from undefined(batch, ("delta_difficulty_slope",), why, METHOD_SLOPE)
+        return
+    yield from _slopes("delta_difficulty_slope", pair.base, draws, batch, facts, _difference(pair.base, pair.tuned))
+
+
+def _difference(base: Cell, tuned: Cell) -> tuple[Array, Array]:
+    """(n,) 1 where read under both for some prompt, and tuned − base of the share right over those prompts."""
+    both = base.seen * tuned.seen
+    count = both.sum(axis=1)
+    return (count > 0).astype(np.float64), ((tuned.right - base.right) * both).sum(axis=1) / np.maximum(count, 1)
+
+
+PARTS = (Difficulty(),)

@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 JOBS ?= 2
 
-.PHONY: demo test lint validate bench train docs clean
+.PHONY: demo test lint validate bench train docs lock clean
 
 demo: $(VENV)/.local          ## examine the bundled models on the phantom tasks; writes runs/demo/report.html
 	$(BIN)/palpate demo
@@ -32,6 +32,13 @@ train: $(VENV)/.dev           ## train the bundled models anew (ten minutes on o
 docs: $(VENV)/.docs          ## the documentation as a site, in site/
 	$(BIN)/python docs/pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+lock:                         ## take the newest versions that pyproject.toml admits, torch and transformers held, and write them down
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	grep -E '^(torch|transformers)==' constraints.txt > build/held.txt
+	build/lock/bin/python -m pip install --quiet -c build/held.txt -e ".[local,dev]"
+	(grep '^#' constraints.txt; build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > build/lock.txt
+	mv build/lock.txt constraints.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

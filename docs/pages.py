@@ -38,12 +38,14 @@ def verbs() -> str:
     """Every verb with its flags, as ``--help`` prints them."""
     lines = ["# The command line", "", "```text", _help(main, "palpate"), "```", ""]
     for name, command in sorted(main.commands.items()):
-        lines += [f"## palpate {name}", "", "```text", _help(command, f"palpate {name}"), "```", ""]
+        lines += [f"## palpate {name}", "", "```text", _help(command, name), "```", ""]
     return "\n".join(lines)
 
 
 def _help(command: click.Command, called: str) -> str:
-    context = click.Context(command, info_name=called, max_content_width=100, terminal_width=100)
+    # The group's settings hold below it; a command keeps the help flags it was first asked with.
+    group = click.Context(main, info_name="palpate", **{**main.context_settings, "max_content_width": 100, "terminal_width": 100})
+    context = group if command is main else click.Context(command, group, info_name=called)
     return command.get_help(context).rstrip()
 
 

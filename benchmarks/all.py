@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import overhead, phantom_speed, reading_speed, startup_and_demo
+from benchmarks import overhead, phantom_speed, reading_speed, startup_and_demo, view_pages
 
 PRINTED = ("measure_speed", "prompts_per_second")  # these print tables of their own
 
@@ -16,7 +16,7 @@ PRINTED = ("measure_speed", "prompts_per_second")  # these print tables of their
 def main() -> None:
     """Run and print; figures with one number each go into the JSON too."""
     figures: dict[str, float | str] = {"python": platform.python_version(), "machine": platform.machine()}
-    for module in (startup_and_demo, phantom_speed, reading_speed, overhead):
+    for module in (startup_and_demo, phantom_speed, reading_speed, overhead, view_pages):
         found = module.measure()
         figures |= found
         for name, value in found.items():

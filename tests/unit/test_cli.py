@@ -39,6 +39,7 @@ VERBS = [
     "report",
     "run",
     "show",
+    "view",
 ]
 FIELDS = [
     "measure",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from palpate import __version__
-from palpate.cli import asking, exporting, importing, inspecting, labelling, looking, results
+from palpate.cli import asking, exporting, importing, inspecting, labelling, looking, results, viewing
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,6 +28,7 @@ for verb in (
     *exporting.VERBS,
     *labelling.VERBS,
     *inspecting.VERBS,
+    *viewing.VERBS,
     *looking.VERBS,
 ):
     main.add_command(verb)

@@ -254,7 +254,7 @@ def _environment() -> Environment:
         bounds=words.bounds,
         of=words.of,
         marked=_marked,
-        signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
+        signed=words.signed,
         whole=_whole,
     )
     found.globals.update(facts=datacard.facts, sets=datacard.sets, judged=words.judged, count=words.count)

@@ -82,6 +82,11 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}".replace("-", MINUS)
 
 
+def signed(value: float) -> str:
+    """A margin: two decimals and its sign."""
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
 def points(value: float | None, *, signed: bool = False) -> str:
     """Percentage points without false precision: whole points; a decimal for small ones (differences below 1, spreads below 3)."""
     if value is None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from palpate.errors import RunError
 
@@ -127,7 +127,8 @@ def _handler(server: LocalServer) -> type[BaseHTTPRequestHandler]:
             if not self._from_here():
                 self._send(_refusal(403, "This address is not the page's own."))
             elif server.knows(fields.get("token")):
-                self._send(Reply(status=303, to=url.path or "/"), cookie=True)
+                rest = urlencode({name: value for name, value in fields.items() if name != "token"}, errors="replace")
+                self._send(Reply(status=303, to=(url.path or "/") + (f"?{rest}" if rest else "")), cookie=True)
             elif not server.knows(self._cookie()):
                 self._send(_refusal(403, "Open the link that the terminal shows."))
             else:

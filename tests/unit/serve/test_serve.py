@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
@@ -17,6 +15,7 @@ from palpate.nouns import Form, Outcome, Polarity, Prompt
 from palpate.serve.label import LabelPage
 from palpate.serve.local import LARGEST_FORM, LocalServer, Reply, Request
 from palpate.stages.label import Drawn
+from visitor import Client
 
 EVIL = '<script>alert(1)</script> \x1b[31m\u202e & "quoted" </p>'
 
@@ -24,32 +23,6 @@ EVIL = '<script>alert(1)</script> \x1b[31m\u202e & "quoted" </p>'
 def drawn(row: int, text: str = "Yes", question: str = "Is it there?") -> Drawn:
     prompt = Prompt("p", question, Form.YES_NO, Polarity.POSITIVE, "target")
     return Drawn((row,), "secret-model | yes-no | positive", "pneumonia", prompt, text)
-
-
-class Client:
-    """A browser of sorts: keeps its cookie, follows nothing."""
-
-    def __init__(self, server: LocalServer) -> None:
-        self.server, self.cookie = server, ""
-
-    def send(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
-        sent = {"Host": f"127.0.0.1:{self.server.port}", **({"Cookie": self.cookie} if self.cookie else {}), **headers}
-        connection.request(method, path, body or None, sent)
-        reply = connection.getresponse()
-        text = reply.read().decode()
-        found = dict(reply.getheaders())
-        connection.close()
-        return reply.status, found, text
-
-    def enter(self) -> Client:
-        status, headers, _ = self.send("GET", f"/?token={self.server.token}")
-        assert (status, headers["Location"]) == (303, "/")
-        self.cookie = headers["Set-Cookie"].split(";")[0]
-        return self
-
-    def post(self, path: str = "/", **fields: object) -> tuple[int, dict[str, str], str]:
-        return self.send("POST", path, urlencode(fields))
 
 
 @pytest.fixture

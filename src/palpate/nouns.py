@@ -122,6 +122,7 @@ class CaseSet:
     """What a source gives: its cases, what it left out, and, where that is known, the best accuracy any reader can reach.
 
     ``notes`` are what to know of the source as a whole (a data set whose version is not held, names burnt into pixels).
+    ``ungrouped``: images whose patient or slide the source does not know; each stands alone, identical copies together.
     ``guessable``: the groups are hashes of patient numbers under no secret; a run keys them with its own.
     """
 
@@ -132,6 +133,7 @@ class CaseSet:
     notes: tuple[str, ...] = ()
     guessable: bool = False
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # case id → format, mode …, for the data card only
+    ungrouped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

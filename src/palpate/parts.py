@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+SECRET_OPTIONS = ("salt",)
+"""Options of a source that no file of a run may hold."""
+WITHHELD = "(withheld)"
+"""What stands in their place there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """How a source's own label values map to the condition: which mean present, which absent. Compared case-folded, as text."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from palpate.errors import PalpateError, RunError
 from palpate.inspection.card import DataCard, cards_from_json
 from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
+from palpate.parts import SECRET_OPTIONS
 from palpate.questions import Conclusion
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
@@ -38,6 +39,7 @@ from palpate.store.integrity import Checked, Damage, check_ledger
 from palpate.store.ledger import Ledger
 from palpate.store.salvage import Salvaged, salvage
 from palpate.study import Study
+from palpate.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class Results:
     def _images(self) -> Mapping[str, Mapping[str, Case]]:
         if not self.study.report.images:
             return {}
-        cases = self._cases or {t.name: draw_cases(t, self.study) for t in self.study.tasks}
+        cases = self._cases or {t.name: draw_cases(_unsalted(t), self.study) for t in self.study.tasks}
         return {task: {c.id: c for c in drawn.cases} for task, drawn in cases.items()}
 
     @cached_property
@@ -227,6 +229,13 @@ def compare_runs(before: str | Path, after: str | Path, match: Mapping[str, str]
     with sides[0][1].folder.ledger() as old, sides[1][1].folder.ledger() as new:
         named = [Side(name, run.study, ledger) for (name, run), ledger in zip(sides, (old, new), strict=True)]
         return compare(named[0], named[1], match or {})
+
+
+def _unsalted(task: Task) -> Task:
+    """The task with its images findable by id alone: ids do not rest on the salt, which a run does not hold."""
+    assert task.source is not None
+    kept = {key: value for key, value in task.source.options.items() if key not in (*SECRET_OPTIONS, "salt_env")}
+    return replace(task, source=replace(task.source, options=kept))
 
 
 def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:
@@ -305,7 +314,7 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
     each = planned.n_trials / max(len(models), 1)
     answered = dict.fromkeys((m.name for m in models), 0)
     to_send = sendings(planned, None)
-    if out is not None and RunFolder(out).exists():
+    if out is not None and RunFolder(out).begun():
         with RunFolder(out).ledger() as ledger:
             answered = {m.name: round(each) - sum(map(len, open_blocks(planned, m, ledger))) for m in models}
             to_send = sendings(planned, ledger) if to_send else []

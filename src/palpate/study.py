@@ -13,7 +13,18 @@ from palpate.conditions import parse_condition
 from palpate.errors import PalpateError, StudyError, unknown_name
 from palpate.files import absolute, check, load_toml, nearest_file
 from palpate.nouns import Condition, Form, Lineage, Perturbation, Price, Prompt
-from palpate.parts import AskingMethod, Labels, ModelKind, ModelSpec, ReadingMethod, ReadingSpec, Sample, Thresholds
+from palpate.parts import (
+    SECRET_OPTIONS,
+    WITHHELD,
+    AskingMethod,
+    Labels,
+    ModelKind,
+    ModelSpec,
+    ReadingMethod,
+    ReadingSpec,
+    Sample,
+    Thresholds,
+)
 from palpate.perturbation_sets import check_mirrors, chosen_perturbations
 from palpate.registry import offered, part, parts
 from palpate.spending import Budget
@@ -126,7 +137,7 @@ class Study:
         return [[t.name, t.rubric.condition, *t.rubric.positive, "", *t.rubric.negative] for t in self.tasks]
 
     def to_toml(self) -> str:
-        """The study with every default made explicit and every path absolute; loads to an equal Study."""
+        """The study with every default made explicit and every path absolute; loads to an equal Study, its salts withheld."""
         return tomli_w.dumps(self.text, multiline_strings=False)
 
 
@@ -379,6 +390,11 @@ def _explicit_reading(spec: ReadingSpec) -> dict[str, Any]:
     return {"name": spec.name, "method": spec.method, "after": spec.after, **spec.options, **model}
 
 
+def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A source's options as files of a run may hold them: the report shows them to whoever it is sent to."""
+    return {key: WITHHELD if key in SECRET_OPTIONS and value else value for key, value in options.items()}
+
+
 def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     """The study file with nothing left to default: what ``RUN/study.toml`` holds."""
     text = parsed.model_dump(mode="json", exclude_none=True)
@@ -390,10 +406,11 @@ def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
         assert task.source is not None
         if "file" in entry:
             entry["definition"] = load_toml(absolute(entry.pop("file"), folder, "file"))
-            entry["definition"].pop("source", None)  # given below, its paths made absolute
+        if "definition" in entry:
+            entry["definition"].pop("source", None)  # given below, its paths made absolute, its secrets left out
         entry["prompts"] = entry.get("prompts", parsed.prompts)
         entry["labels"] = {"positive": list(task.labels.positive), "negative": list(task.labels.negative)}
-        entry["source"] = {"kind": task.source.kind, **task.source.options}
+        entry["source"] = {"kind": task.source.kind, **_without_secrets(task.source.options)}
     text["tasks"] = [{key: entry[key] for key in TaskEntry.model_fields if key in entry} for entry in text["tasks"]]
     # In the order of the fields, whatever was given and whatever filled in: the text of the text is the same text.
     return {key: text[key] for key in StudyFile.model_fields if key in text}

@@ -189,7 +189,7 @@ def test_plan_knows_what_is_answered(cli: Cli, copied: Path, tmp_path: Path) -> 
 
 def test_plan_counts_what_was_left_out(cli: Cli, small_study: Path, tmp_path: Path) -> None:
     next((small_study.parent / "images").rglob("*.png")).write_bytes(b"x")
-    assert "1 files were left out" in unwrapped(cli("plan", small_study, "--out", tmp_path / "run").stdout)
+    assert "1 file was left out" in unwrapped(cli("plan", small_study, "--out", tmp_path / "run").stdout)
 
 
 def test_ask_read_measure_report_one_by_one(cli: Cli, small_study: Path, tmp_path: Path, finished: Path) -> None:

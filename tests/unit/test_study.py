@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from palpate.conditions import parse_condition
 from palpate.errors import ModelError, PalpateError, StudyError
@@ -15,6 +16,7 @@ from palpate.nouns import Form, Lineage, Perturbation, Polarity, Price
 from palpate.parts import Sample, Thresholds
 from palpate.study import Study, model_presets
 from palpate.study_file import VerdictsFile
+from palpate.task import load_task
 from small import STUDY, Cli, write_study
 
 Edit = Callable[[str, str], Path]
@@ -531,3 +533,29 @@ def test_what_is_no_condition(text: str) -> None:
 def test_no_condition_says_what_one_looks_like() -> None:
     with pytest.raises(StudyError, match=r"ba_all\.low >= 0\.8 for task=pneumonia_cxr"):
         parse_condition("accuracy above 90 %")
+
+
+def test_what_a_run_writes_down_of_its_study_holds_no_salt(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    salted = path.read_text(encoding="utf-8").replace("group_regex = ", 'salt = "SECRET-17", group_regex = ')
+    path.write_text(salted, encoding="utf-8")
+    study = Study.load(path)
+    assert study.tasks[0].source is not None
+    assert study.tasks[0].source.options["salt"] == "SECRET-17"
+    assert "SECRET-17" not in study.to_toml()
+    (tmp_path / "again.toml").write_text(study.to_toml(), encoding="utf-8")
+    assert Study.load(tmp_path / "again.toml").to_toml() == study.to_toml()
+
+
+def test_a_tasks_own_definition_holds_no_salt_either(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    task = tomllib.loads((Path(load_task.__code__.co_filename).parent / "tasks" / "pneumonia_cxr.toml").read_text(encoding="utf-8"))
+    task["source"] = {"kind": "folder", "path": str(tmp_path / "images"), "salt": "SECRET-17"}
+    (tmp_path / "own.toml").write_text(tomli_w.dumps(task), encoding="utf-8")
+    found = tomllib.loads(text)
+    found["tasks"] = [{"name": "mine", "definition": task}, {"name": "other", "file": "own.toml"}]
+    path.write_text(tomli_w.dumps(found), encoding="utf-8")
+    study = Study.load(path)
+    assert [t.source.options["salt"] for t in study.tasks if t.source] == ["SECRET-17"] * 2
+    assert "SECRET-17" not in study.to_toml()

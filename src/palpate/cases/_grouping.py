@@ -13,7 +13,8 @@ from palpate.errors import SourceError
 OPTIONS: Mapping[str, str] = {
     "group_regex": "pattern on a file's relative path; its first group, or (?P<group>…), is the patient or slide",
     "group_function": '"package.module:function" of your own: relative path → patient or slide, or None (default: none)',
-    "salt": "secret text that keys the hash of patient and slide names (default: none)",
+    "salt": "secret text that keys the hash of patient and slide names; never written into a run (default: none)",
+    "salt_env": "environment variable that holds the salt, so that no file need hold it (default: none)",
 }
 
 

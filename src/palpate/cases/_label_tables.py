@@ -33,6 +33,8 @@ def label_table(options: Mapping[str, Any], labels: Labels, ways: Sequence[str])
         label = labels.of(given)
         if label is None:
             strangers.update([given] if given else [])
+        elif not key:  # else every file that does not say its number would get this label
+            continue
         elif known.setdefault(key, label) != label:
             raise SourceError(f"line {row.number}: one {by} has two labels", where=where, expected="one label for each")
     if strangers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from palpate.cases._images import Checked, Undecodable, check
 from palpate.cases._sampling import draw
 from palpate.errors import SourceError
 from palpate.nouns import Case, CaseSet, LeftOut
-from palpate.parts import Labels, Sample
+from palpate.parts import WITHHELD, Labels, Sample
 
 ID_DIGITS = 12  # 48 bits: two of 100,000 different images share an id once in 50,000 studies, and then get a suffix
 
@@ -82,7 +83,8 @@ def case_set(
     told = dict.fromkeys([*notes, *(note for name in taken_names for note in checked[name].notes)])
     files = {case_id: checked[name].file for case_id, name in names.items()}
     left = tuple(sorted(refused, key=lambda out: out.name))
-    return CaseSet(tuple(cases), left, names=names, notes=tuple(told), files=files)
+    ungrouped = sum(by_name[name].group is None for name in taken_names)
+    return CaseSet(tuple(cases), left, names=names, notes=tuple(told), files=files, ungrouped=ungrouped)
 
 
 def _case(entry: Listed, image: Checked, salt: str, taken: Counter[str]) -> Case:
@@ -123,6 +125,25 @@ def text_option(options: Mapping[str, Any], key: str, default: str = "") -> str:
     if not isinstance(value, str):
         raise SourceError(f"{key} = {value!r} is not a text", expected=f'{key} = "…"')
     return value
+
+
+def salt_of(options: Mapping[str, Any]) -> str:
+    """What keys the hash of patients: ``salt``, or the environment variable ``salt_env`` names. Raises SourceError."""
+    salt, variable = text_option(options, "salt"), text_option(options, "salt_env")
+    if salt and variable:
+        raise SourceError("both salt and salt_env are given", expected="one of them")
+    if salt == WITHHELD:
+        raise SourceError(
+            "the salt is not in this file: a run keeps it out of all it writes",
+            expected="the salt the run was made with: another would make other groups",
+            hint="put it in its place, or use the study file that the run was made of",
+        )
+    if not variable:
+        return salt
+    if not (found := os.environ.get(variable, "")):
+        problem = f"salt_env: the environment variable {variable!r} is not set"
+        raise SourceError(problem, expected="the secret text that keys patients", hint=f"export {variable}=…")
+    return found
 
 
 def existing(options: Mapping[str, Any], *, folder: bool) -> Path:

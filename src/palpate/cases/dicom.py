@@ -27,7 +27,7 @@ from palpate.cases._folders import label_folders, visible
 from palpate.cases._grouping import Grouping
 from palpate.cases._images import Checked, Undecodable, digest, first_line, read_bytes
 from palpate.cases._label_tables import label_table
-from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_options
+from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_options
 from palpate.cases._volumes import SLICE, WINDOW, Slice, choose, ordered, slice_rule, told, window_option
 from palpate.errors import SourceError, unknown_name
 from palpate.nouns import CaseSet, LeftOut
@@ -60,10 +60,16 @@ class _Header:
     name: str
     path: Path
     identifiers: Mapping[str, str]
+    issuer: str  # of the patient's number: two hospitals may both have a patient 17
     facts: Mapping[str, Any]
     position: float | None
     number: int | None
     burned_in: bool
+
+    def group(self, by: str) -> str | None:
+        """The patient, or what else groups; None where the file does not say."""
+        found = self.identifiers[by] or None
+        return f"{found}@{self.issuer}" if found and self.issuer and by == "PatientID" else found
 
 
 class DicomSource:
@@ -96,7 +102,7 @@ class DicomSource:
         alone = [((file,), label) for file, label in labelled]
         for files, label in _series(labelled, root) if rule is not None else alone:
             first = files[0]
-            patient = grouping(first.name) if grouping else first.identifiers.get(group) or None
+            patient = grouping(first.name) if grouping else first.group(group)
             facts = {**first.facts, **({"grouped": False} if patient is None else {})}
             opened = partial(_check, files, rule, window)
             listed.append(Listed(first.name, first.path, label, patient, facts, opened))
@@ -104,7 +110,7 @@ class DicomSource:
             first_reason = f": {refused[0].name} {refused[0].reason}" if refused else ""
             raise SourceError(f"no DICOM file with a label{first_reason}", where=str(root), expected="files with labels")
         grouping.refuse_useless((entry.group for entry in listed), len(listed), listed[0].name)
-        salt = text_option(options, "salt")
+        salt = salt_of(options)
         found = case_set(listed, sample, salt, refused, notes=notes)
         return replace(found, guessable=not salt)
 
@@ -161,12 +167,12 @@ def _header(name: str, path: Path, dataset: Any, metadata: Sequence[str]) -> _He
     with quiet():
         identifiers = {key: str(dataset.get(key) or "").strip() for key in IDENTIFIERS}
         issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
-        if issuer and identifiers["PatientID"]:  # two hospitals may both have a patient 17
-            identifiers["PatientID"] += f"@{issuer}"
         number = dataset.get("InstanceNumber")
         facts = {key: found for key in metadata if (found := _fact(key, dataset.get(key))) is not None}
         burned = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
-        return _Header(name, path, identifiers, facts, _position(dataset), None if number in (None, "") else int(number), burned)
+        return _Header(
+            name, path, identifiers, issuer, facts, _position(dataset), None if number in (None, "") else int(number), burned
+        )
 
 
 def _fact(key: str, value: Any) -> str | float | int | None:
@@ -210,7 +216,7 @@ def _labelled(
     by, known = label_table(options, labels, ("file", *IDENTIFIERS))
     found, without = [], 0
     for header in headers(_dicom_files(root, True)):
-        label = known.get(header.name if by == "file" else header.identifiers[by].split("@")[0])
+        label = known.get(header.name if by == "file" else header.identifiers[by])
         if label is None:
             without += 1
         else:

@@ -9,7 +9,7 @@ from palpate.cases import _grouping
 from palpate.cases._folders import image_files, label_folders
 from palpate.cases._grouping import Grouping
 from palpate.cases._images import SUFFIXES
-from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_options
+from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_options
 from palpate.errors import SourceError
 from palpate.nouns import CaseSet
 from palpate.parts import Labels, Sample
@@ -45,7 +45,7 @@ class FolderSource:
             expected = f"files {pattern} ending in {', '.join(sorted(SUFFIXES))}"
             raise SourceError("no image file in the label folders", where=str(root), expected=expected)
         group_of.refuse_useless((entry.group for entry in listed), len(listed), listed[0].name)
-        return case_set(listed, sample, text_option(options, "salt"))
+        return case_set(listed, sample, salt_of(options))
 
 
 PARTS = (FolderSource(),)

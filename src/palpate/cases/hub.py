@@ -19,7 +19,7 @@ import numpy as np
 from palpate.cases import _grouping
 from palpate.cases._arrow import ARROW, PARQUET, Shard, check_row, class_names, columns_of, read_shard
 from palpate.cases._grouping import Grouping
-from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_labels, unknown_options
+from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_labels, unknown_options
 from palpate.cases._tables import fact, text
 from palpate.errors import SourceError, unknown_name
 from palpate.nouns import CaseSet
@@ -92,7 +92,7 @@ class HubSource:
         files, notes = (_local(options, split), []) if options.get("path") else _from_hub(identity, options, split)
         listed, left_over = _listed(files, options, labels, str(options.get("path") or identity))
         chosen = _manifest(listed) if text_option(options, "manifest") else None
-        return case_set(listed, sample, text_option(options, "salt"), notes=[*notes, *left_over], chosen=chosen)
+        return case_set(listed, sample, salt_of(options), notes=[*notes, *left_over], chosen=chosen)
 
 
 def _refuse_contradictions(options: Mapping[str, Any]) -> None:

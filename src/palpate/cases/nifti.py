@@ -14,7 +14,7 @@ from palpate.cases._folders import label_folders, visible
 from palpate.cases._grouping import Grouping
 from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, Checked, Undecodable, digest, first_line, read_bytes
 from palpate.cases._label_tables import label_table
-from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_options
+from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_options
 from palpate.cases._volumes import MIDDLE, SLICE, WINDOW, Slice, choose, slice_rule, told, window_option
 from palpate.errors import SourceError
 from palpate.nouns import CaseSet
@@ -90,7 +90,7 @@ class NiftiSource:
         if not listed:
             raise SourceError("no volume with a label", where=str(root), expected=f"files ending in {' or '.join(SUFFIXES)}")
         group_of.refuse_useless((entry.group for entry in listed), len(listed), listed[0].name)
-        return case_set(listed, sample, text_option(options, "salt"), notes=notes)
+        return case_set(listed, sample, salt_of(options), notes=notes)
 
 
 def _volume_files(folder: Path, recursive: bool) -> Iterator[Path]:

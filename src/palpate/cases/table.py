@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from palpate.cases import _grouping
 from palpate.cases._grouping import Grouping
 from palpate.cases._images import SUFFIXES
-from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_labels, unknown_options
+from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_labels, unknown_options
 from palpate.cases._slides import REGION_COLUMNS, check_region, region_of
 from palpate.cases._tables import ONE_EACH, SEVERAL, Row, fact, read_table, text
 from palpate.errors import SourceError
@@ -93,7 +93,7 @@ class TableSource:
             raise SourceError(f"no row can be used{first}", where=where, expected="rows with an image and a label")
         _check_some_exist(listed, root, where=where)
         group_of.refuse_useless((entry.group for entry in listed.values()), len(listed), next(iter(listed)))
-        return case_set(list(listed.values()), sample, text_option(options, "salt"), left_out)
+        return case_set(list(listed.values()), sample, salt_of(options), left_out)
 
 
 # ---------------------------------------------------------------- columns and values

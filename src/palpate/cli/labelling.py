@@ -71,20 +71,20 @@ def _in_terminal(left: list[Drawn], total: int, keep: Callable[[Drawn, Outcome],
 
 
 def _on_a_page(left: list[Drawn], total: int, keep: Callable[[Drawn, Outcome], None], port: int, browser: bool) -> None:
-    import webbrowser
+    from contextlib import nullcontext
 
+    from palpate.serve.browser import opened
     from palpate.serve.label import LabelPage
     from palpate.serve.local import LocalServer
 
     page = LabelPage(left, total, keep, lambda: server.stop())
     with LocalServer(page, port=port) as server:
         click.echo(f"read here, Ctrl-C ends: {server.link}")
-        if browser:
-            webbrowser.open(server.link)
-        try:
-            server.serve()
-        except KeyboardInterrupt:
-            click.echo("stopped: what was read is kept", err=True)
+        with opened(server.link) if browser else nullcontext():
+            try:
+                server.serve()
+            except KeyboardInterrupt:
+                click.echo("stopped: what was read is kept", err=True)
 
 
 VERBS = (label,)

@@ -25,24 +25,28 @@ def duplicates(facts: Sequence[ImageFacts]) -> Iterator[DataFinding]:
     exact = exact_sets(facts)
     surplus = sum(len(members) - 1 for members in exact)
     if exact:
-        text = f"{surplus} surplus copies: {len(exact)} sets of pixel-identical images"
+        text = f"{surplus} surplus {'copy' if surplus == 1 else 'copies'}: {_sets(exact)} of pixel-identical images"
         yield DataFinding("duplicates", FAULT, text, _ids(facts, exact))
     near = near_sets(facts)
     if near:
-        text = f"{len(near)} sets of nearly identical images (resized, recompressed or brightened)"
+        text = f"{_sets(near)} of nearly identical images (resized, recompressed or brightened)"
         yield DataFinding("near-duplicates", FAULT, text, _ids(facts, near))
     together = [*exact, *near]
     across = [members for members in together if len({facts[i].label for i in members}) > 1]
     if across:
-        text = f"{len(across)} sets of the same image under both labels: one of the labels is wrong"
+        text = f"{_sets(across)} of the same image under both labels: one of the labels is wrong"
         yield DataFinding("duplicates-across-labels", FAULT, text, _ids(facts, across))
     # Where no patient is known every image is its own group: a copy in another one says nothing more than that it is a copy.
     apart = (
         [m for m in together if len({facts[i].group for i in m}) > 1] if len({f.group for f in facts}) < len(facts) * 0.9 else []
     )
     if apart:
-        text = f"{len(apart)} sets of the same image under several patients or slides: their intervals come out too narrow"
+        text = f"{_sets(apart)} of the same image under several patients or slides: their intervals come out too narrow"
         yield DataFinding("duplicates-across-groups", FAULT, text, _ids(facts, apart))
+
+
+def _sets(found: Sequence[Sequence[int]]) -> str:
+    return "1 set" if len(found) == 1 else f"{len(found)} sets"
 
 
 def exact_sets(facts: Sequence[ImageFacts]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from palpate.nouns import Case, CaseSet
 def identity(cases: Sequence[Case], left_out: int) -> str:
     """Which images, labels and groups a card is of: a changed one needs a new card."""
     text = "\x1f".join(f"{c.id} {c.label} {c.group} {c.digest} {sorted(c.decode.items())}" for c in cases)
-    return hashlib.blake2b(f"1\x1f{left_out}\x1f{text}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"2\x1f{left_out}\x1f{text}".encode(), digest_size=16).hexdigest()
 
 
 def examine(task: str, found: CaseSet, seed: int = 0) -> DataCard:
@@ -42,7 +42,7 @@ def examine(task: str, found: CaseSet, seed: int = 0) -> DataCard:
         *oddities(facts),
         *shortcuts(measured),
         *_left_out(found),
-        *_groups(found, groups),
+        *_groups(found),
     ]
     return DataCard(
         task=task,
@@ -67,27 +67,28 @@ def examine(task: str, found: CaseSet, seed: int = 0) -> DataCard:
 def _unopened(gone: Sequence[str]) -> list[DataFinding]:
     if not gone:
         return []
-    return [DataFinding("unopened", FAULT, f"{len(gone)} images cannot be opened any more", tuple((case,) for case in gone))]
+    told = "1 image" if len(gone) == 1 else f"{len(gone)} images"
+    return [DataFinding("unopened", FAULT, f"{told} cannot be opened any more", tuple((case,) for case in gone))]
 
 
 def _left_out(found: CaseSet) -> list[DataFinding]:
     if not found.left_out:
         return []
     n = len(found.left_out)
-    return [DataFinding("left-out", FAULT, f"{n} files were left out: they are no cases, and in no result")]
+    told = "1 file was left out: it is no case" if n == 1 else f"{n} files were left out: they are no cases"
+    return [DataFinding("left-out", FAULT, f"{told}, and in no result")]
 
 
-def _groups(found: CaseSet, groups: Counter[str]) -> list[DataFinding]:
-    """Patients that are not known make intervals too narrow; labels of very different frequency are worth knowing."""
-    stand_alone = sum(1 for case in found.cases if case.metadata.get("grouped") is False)
-    findings = []
-    if stand_alone:
-        text = f"{stand_alone} images have no patient or slide that the source can tell: each stands alone"
-        findings.append(DataFinding("ungrouped", NOTE, text))
-    elif len(groups) == len(found.cases) and len(groups) > 1:
-        text = "every image stands alone: if several are of one patient, give the patient, or intervals come out too narrow"
-        findings.append(DataFinding("ungrouped", NOTE, text))
-    return findings
+def _groups(found: CaseSet) -> list[DataFinding]:
+    """Patients that are not known make intervals too narrow. That every image drawn is of another one does not mean that."""
+    if not found.ungrouped or len(found.cases) < 2:
+        return []
+    alone = "each stands alone, identical copies together"
+    if found.ungrouped == len(found.cases):
+        text = f"no patient or slide is known: {alone}. If several images are of one patient, say how to tell, or intervals come "
+        return [DataFinding("ungrouped", NOTE, f"{text}out too narrow")]
+    few = "1 image has" if found.ungrouped == 1 else f"{found.ungrouped} images have"
+    return [DataFinding("ungrouped", NOTE, f"{few} no patient or slide that the source can tell: {alone}")]
 
 
 def _spread(values: Sequence[int]) -> tuple[int, float, int]:

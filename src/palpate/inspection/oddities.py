@@ -37,7 +37,7 @@ SUFFIXES = {
 def oddities(facts: Sequence[ImageFacts]) -> Iterator[DataFinding]:
     """Blank images, other kinds of pictures, and files with another name than their content."""
     blank = blanks(facts)
-    yield from _found("blank", FAULT, facts, blank, "blank or nearly blank images: there is nothing in them to see")
+    yield from _found("blank", FAULT, facts, blank, "blank or nearly blank image", ": there is nothing to see")
     rest = [i for i in range(len(facts)) if i not in set(blank)]
     colour = _colour(facts, rest)
     yield from colour
@@ -45,7 +45,7 @@ def oddities(facts: Sequence[ImageFacts]) -> Iterator[DataFinding]:
     wrong = [i for i, f in enumerate(facts) if _misnamed(f)]
     kinds = Counter(f"{facts[i].file['format']} called {facts[i].file['suffix']}" for i in wrong)
     what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    yield from _found("suffix", NOTE, facts, wrong, f"files are not what their name says: {what}")
+    yield from _found("suffix", NOTE, facts, wrong, "file", f" called what it is not: {what}")
     modes = Counter(str(f.file["mode"]) for f in facts if "mode" in f.file)
     if len(modes) > 1:
         text = "stored in several ways: " + ", ".join(f"{mode} {count}" for mode, count in modes.most_common())
@@ -68,9 +68,9 @@ def _colour(facts: Sequence[ImageFacts], rest: Sequence[int]) -> Iterator[DataFi
     if not coloured or not plain or len(rest) < ENOUGH:
         return
     few, name, others = (coloured, "colour", "grey") if len(coloured) <= len(plain) else (plain, "grey", "colour")
-    text = f"images in {name} among {len(rest) - len(few)} in {others}"
+    text = f" in {name} among {len(rest) - len(few)} in {others}"
     rare = len(few) <= (1 - MOSTLY) * len(rest)
-    yield from _found("colour", FAULT if rare else NOTE, facts, few, text + (": another kind of picture?" if rare else ""))
+    yield from _found("colour", FAULT if rare else NOTE, facts, few, "image", text + (": another kind of picture?" if rare else ""))
 
 
 def _unlike(facts: Sequence[ImageFacts], rest: Sequence[int]) -> Iterator[DataFinding]:
@@ -81,8 +81,8 @@ def _unlike(facts: Sequence[ImageFacts], rest: Sequence[int]) -> Iterator[DataFi
     far = far_out(nearest(np.stack([facts[i].histogram for i in rest])))
     whiter = far_out(white) & (white >= LEAST_WHITE)
     odd = [i for i, is_far, is_white in zip(rest, far, whiter, strict=True) if is_far or is_white]
-    text = "images unlike the rest in their grey levels: another modality, a white frame, text? Look at them"
-    yield from _found("unlike", NOTE, facts, odd, text)
+    text = " unlike the rest in grey levels: another modality, a white frame, text? Have a look"
+    yield from _found("unlike", NOTE, facts, odd, "image", text)
 
 
 def nearest(histograms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,6 +107,7 @@ def _misnamed(fact: ImageFacts) -> bool:
     return kind in SUFFIXES and bool(suffix) and suffix not in SUFFIXES[kind]
 
 
-def _found(kind: str, severity: str, facts: Sequence[ImageFacts], at: Sequence[int], text: str) -> Iterator[DataFinding]:
+def _found(kind: str, severity: str, facts: Sequence[ImageFacts], at: Sequence[int], noun: str, text: str) -> Iterator[DataFinding]:
     if at:
-        yield DataFinding(kind, severity, f"{len(at)} {text}", tuple((facts[i].case,) for i in at))
+        counted = f"{len(at)} {noun}" + ("" if len(at) == 1 else "s")
+        yield DataFinding(kind, severity, counted + text, tuple((facts[i].case,) for i in at))

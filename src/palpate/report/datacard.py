@@ -48,8 +48,8 @@ def facts(card: DataCard) -> list[str]:
     (low_w, mid_w, high_w), (low_h, mid_h, high_h) = card.widths, card.heights
     size = f"all {low_w} × {low_h}" if (low_w, low_h) == (high_w, high_h) else f"{low_w}–{high_w} × {low_h}–{high_h}"
     lines = [
-        f"{card.n_cases:,} images: {card.n_positive:,} with the condition, {card.n_negative:,} without",
-        f"{card.n_groups:,} patients or slides, {card.largest_group:,} images of one at most"
+        f"{words.count(card.n_cases, 'image')}: {card.n_positive:,} with the condition, {card.n_negative:,} without",
+        f"{card.n_groups:,} patients or slides, {words.count(card.largest_group, 'image')} of one at most"
         + (f", {card.groups_of_both_labels:,} with both labels" if card.groups_of_both_labels else ""),
         f"{size} pixels" + ("" if size.startswith("all") else f", median {mid_w:g} × {mid_h:g}"),
     ]

@@ -100,7 +100,7 @@ def render_plan(plan: PlanSummary) -> str:
     closing += f"; {plan.answered:,} answered in {plan.out}, {left:,} to ask." if plan.out else "."
     left_out = sum(row[-1] for row in plan.tasks)
     named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."
-    notes = [Text(f"{left_out} files were left out; {named}")] if left_out else []
+    notes = [Text(f"{left_out} {'file was' if left_out == 1 else 'files were'} left out; {named}")] if left_out else []
     notes += [Text(words.sending(s), style="bold" if s.remote else "") for s in plan.sendings]
     return render(Text(f"Study {plan.study}: {', '.join(plan.models)}"), table, *notes, Text(closing))
 

@@ -2,8 +2,8 @@
 
 The one place for what keeps a local page safe from other pages and other users of the machine:
 
-- a token of 256 bits, drawn at every start, in the link that is printed; the first visit trades it for a cookie (HttpOnly,
-  SameSite=Strict), so that it stands in no address bar;
+- a token of 256 bits, drawn at every start, in the link that is printed; the first visit trades it for a cookie, so that it
+  stands in no address bar (HttpOnly; SameSite=Lax, for the first visit comes from a file of ours, and no GET changes anything);
 - the Host header must name this server (no DNS rebinding), the Origin of a form must be this server's (no foreign forms);
 - a Content-Security-Policy that allows no script, no frame and nothing from elsewhere;
 - bounded requests, no log, no name of the software.
@@ -162,7 +162,7 @@ def _handler(server: LocalServer) -> type[BaseHTTPRequestHandler]:
             for name, value in SECURITY.items():
                 self.send_header(name, value)
             if cookie:
-                flags = "HttpOnly; SameSite=Strict; Path=/"
+                flags = "HttpOnly; SameSite=Lax; Path=/"
                 self.send_header("Set-Cookie", f"{COOKIE}-{server.port}={server.token}; {flags}")
             if reply.to:
                 self.send_header("Location", reply.to)

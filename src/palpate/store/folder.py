@@ -40,8 +40,12 @@ class RunFolder:
         return self.path / "ledger.sqlite"
 
     def exists(self) -> bool:
-        """True where a run was started here."""
+        """True where there is a ledger, if only an empty one: a full disk may have left no more of it."""
         return self.ledger_path.exists()
+
+    def begun(self) -> bool:
+        """True where a run was started here: its study is written down once its ledger has been made."""
+        return self.exists() and (self.path / "study.toml").exists()
 
     @property
     def study_path(self) -> Path:

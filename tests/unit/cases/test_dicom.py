@@ -465,3 +465,21 @@ def test_a_broken_file_logs_nothing(tmp_path, caplog):
     with pytest.raises(Undecodable):
         decode(bytes(data))
     assert caplog.records == []
+
+
+def test_a_row_without_a_number_labels_no_file_without_one(tmp_path):
+    for i, patient in enumerate(("17", "18", "")):
+        write(tmp_path / "all" / f"{i}.dcm", dataset(ramp(high=900 + i), PatientID=patient))
+    (tmp_path / "labels.csv").write_text("PatientID,label\n17,normal\n18,pneumonia\n,pneumonia\n")
+    found = load(tmp_path / "all", table=str(tmp_path / "labels.csv"))
+    assert sorted(found.names.values()) == ["0.dcm", "1.dcm"]
+    assert found.notes == ("1 files are not in the table of labels, and no cases",)
+
+
+def test_a_patient_number_may_hold_an_at_sign_and_an_issuer(tmp_path):
+    for i, patient in enumerate(("a@b", "a@c")):
+        write(tmp_path / "all" / f"{i}.dcm", dataset(ramp(high=900 + i), PatientID=patient, IssuerOfPatientID="x"))
+    (tmp_path / "labels.csv").write_text("PatientID,label\na@b,normal\na@c,pneumonia\n")
+    found = load(tmp_path / "all", table=str(tmp_path / "labels.csv"))
+    assert [case.label for case in found.cases] == [0, 1]
+    assert len({case.group for case in found.cases}) == 2

@@ -11,7 +11,7 @@ from PIL import Image
 
 from palpate.cases.folder import FolderSource
 from palpate.errors import SourceError
-from palpate.parts import Labels, Sample, Source
+from palpate.parts import WITHHELD, Labels, Sample, Source
 
 LABELS = Labels(("pneumonia",), ("Normal",))
 EVERY = Sample()
@@ -222,3 +222,31 @@ def test_brain_images_of_mixed_formats():
     assert (len(found.cases), found.left_out) == (253, ())
     assert len({case.group for case in found.cases}) <= 253 - 22  # pixel-identical copies, most of them byte-identical
     assert all(case.image.open().mode == "RGB" for case in found.cases[:40])
+
+
+def test_a_salt_from_the_environment_is_the_same_salt(chest, monkeypatch):
+    monkeypatch.setenv("WARD_SALT", "secret")
+    options = {"group_regex": r"(person\d+)_"}
+    by_name = [case.group for case in load(chest, salt_env="WARD_SALT", **options).cases]
+    assert by_name == [case.group for case in load(chest, salt="secret", **options).cases]
+
+
+def test_a_salt_that_is_not_there_is_not_taken_for_none(chest, monkeypatch):
+    monkeypatch.delenv("WARD_SALT", raising=False)
+    with pytest.raises(SourceError, match="'WARD_SALT' is not set") as fault:
+        load(chest, salt_env="WARD_SALT")
+    assert fault.value.hint == "export WARD_SALT=…"
+    monkeypatch.setenv("WARD_SALT", "")
+    with pytest.raises(SourceError, match="is not set"):
+        load(chest, salt_env="WARD_SALT")
+    with pytest.raises(SourceError, match="both salt and salt_env"):
+        load(chest, salt="x", salt_env="WARD_SALT")
+    with pytest.raises(SourceError, match="the salt is not in this file"):
+        load(chest, salt=WITHHELD)
+
+
+def test_images_without_a_patient_are_counted(chest):
+    picture(chest / "PNEUMONIA" / "copy.png", 10)  # of person0_0.png
+    assert load(chest).ungrouped == 13
+    assert load(chest, group_regex=r"(person\d+)_").ungrouped == 7
+    assert load(chest, group_regex=r"(.)").ungrouped == 0

@@ -326,6 +326,29 @@ def test_the_identity_follows_labels_and_groups(tmp_path):
     assert identity(found.cases, 0) != identity(found.cases, 1)
 
 
+def ungrouped(folder: Path, **options) -> list[str]:
+    return [finding.text for finding in card(folder, **options)[0].findings if finding.kind == "ungrouped"]
+
+
+def test_patients_not_known_are_a_note_and_copies_do_not_hide_it(tmp_path):
+    clean(tmp_path, 3)
+    (told,) = ungrouped(tmp_path, group_regex="")
+    assert told.startswith("no patient or slide is known: each stands alone")
+    save(tmp_path, {"normal/copy_a.png": scene(0)})  # shares a group with what it copies, and no patient is known any more for it
+    assert ungrouped(tmp_path, group_regex="") == [told]
+
+
+def test_one_image_of_each_known_patient_is_no_note(tmp_path):
+    assert ungrouped(clean(tmp_path, 3)) == []
+
+
+def test_some_patients_not_known_are_counted(tmp_path):
+    save(clean(tmp_path, 3), {"normal/x.png": scene(7)})
+    assert ungrouped(tmp_path) == [
+        "1 image has no patient or slide that the source can tell: each stands alone, identical copies together"
+    ]
+
+
 # ---------------------------------------------------------------- the known faults of real images
 
 

@@ -6,12 +6,15 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from palpate.errors import RunError
 from palpate.nouns import Form, Outcome, Polarity, Prompt
+from palpate.serve import browser
 from palpate.serve.label import LabelPage
 from palpate.serve.local import LARGEST_FORM, LocalServer, Reply, Request
 from palpate.stages.label import Drawn
@@ -64,7 +67,7 @@ def test_without_the_link_there_is_nothing(server: LocalServer) -> None:
 
 def test_the_link_gives_a_cookie_that_scripts_and_other_sites_do_not_have(server: LocalServer) -> None:
     _, headers, text = Client(server).send("GET", f"/?token={server.token}")
-    assert {"HttpOnly", "SameSite=Strict"} <= set(re.split(r"; ?", headers["Set-Cookie"]))
+    assert {"HttpOnly", "SameSite=Lax"} <= set(re.split(r"; ?", headers["Set-Cookie"]))
     assert text == ""
     assert server.token not in headers["Location"]
 
@@ -217,3 +220,36 @@ def test_the_verb_serves_a_run_and_keeps_what_is_read(finished: Path, tmp_path: 
     done = cli("label", tmp_path / "run", "--no-browser", "-n", "12")
     assert "http://127.0.0.1:" in done.output
     assert re.search(r"^1 of \d+ read by reader-1", done.output, re.MULTILINE)
+
+
+# ---------------------------------------------------------------- the browser
+
+
+def test_the_browser_is_shown_a_file_of_this_user_alone_and_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(browser, "has_screen", lambda: True)
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or True)
+    link = 'http://127.0.0.1:1/?token=SECRET&a="'
+    with browser.opened(link) as was:
+        assert was
+        assert asked[0].startswith("file://")
+        assert "SECRET" not in asked[0]
+        page = Path(unquote(urlsplit(asked[0]).path))
+        assert page.stat().st_mode & 0o077 == 0
+        assert page.parent.stat().st_mode & 0o077 == 0
+        assert f'<a href="{escape(link, quote=True)}">' in page.read_text(encoding="utf-8")
+    assert not page.parent.exists()
+
+
+@pytest.mark.parametrize(("platform", "display", "there"), [("linux", "", False), ("linux", ":0", True), ("darwin", "", True)])
+def test_without_a_screen_no_browser_takes_the_terminal_over(
+    monkeypatch: pytest.MonkeyPatch, platform: str, display: str, there: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or True)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    with browser.opened("http://127.0.0.1:1/") as was:
+        assert was is there
+    assert bool(asked) is there

@@ -144,7 +144,7 @@ def test_the_tasks_of_a_study(tmp_path):
 def test_a_run_keeps_its_card_and_shows_it(tmp_path):
     told: list[str] = []
     results = run(Study.load(faulty(tmp_path)), tmp_path / "run", on_cards=lambda cards: told.extend(warnings_of(cards)))
-    assert any("1 sets of the same image under both labels" in line for line in told)
+    assert any("1 set of the same image under both labels" in line for line in told)
     (card,) = cards_from_json((tmp_path / "run" / "data.json").read_text())
     assert results.view().data == (card,)
     for name in ("report.html", "report.md"):
@@ -333,6 +333,6 @@ def test_faulty_flags_are_exit_2(cli: Cli, tmp_path: Path, words: list[str], sai
 
 def test_a_run_warns_even_where_it_is_quiet(cli: Cli, tmp_path: Path):
     result = cli("run", faulty(tmp_path), "--out", tmp_path / "run", "--quiet")
-    assert "warning: pneumonia_cxr: 1 sets of the same image under both labels" in result.stderr
+    assert "warning: pneumonia_cxr: 1 set of the same image under both labels" in result.stderr
     result = cli("ask", tmp_path / "study.toml", "--out", tmp_path / "run2", "--quiet")
     assert "warning: pneumonia_cxr" in result.stderr

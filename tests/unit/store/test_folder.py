@@ -244,3 +244,13 @@ def test_nothing_in_the_ledger_leads_back_to_a_file_or_a_patient(finished: Path)
     assert pixels[40:80] not in (finished / "ledger.sqlite").read_bytes()
     listed = (finished / "cases.csv").read_text(encoding="utf-8")
     assert all(p.name in listed for p in files)
+
+
+def test_a_full_disk_may_leave_a_ledger_without_a_study(folder: RunFolder) -> None:
+    folder.path.mkdir()
+    folder.ledger_path.touch()
+    assert folder.exists()
+    assert not folder.begun()
+    with folder.writing("s", TEXT):
+        pass
+    assert folder.begun()

@@ -65,9 +65,15 @@ class RunError(PalpateError):
     """A run folder is missing, unwritable or belongs to another study."""
 
 
+MANY = 40  # names: a longer list hides the error it stands in
+LISTED = ("task", "model", "source", "perturbation", "reading", "measure")
+
+
 def unknown_name(given: str, known: Iterable[str], *, noun: str, where: str = "") -> UnknownName:
-    """An UnknownName that lists the nearest valid names (all of them where none is near)."""
+    """An UnknownName that lists the nearest valid names (and all of them, where they are not too many to read)."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     hint = "did you mean " + " or ".join(repr(n) for n in near) + "?" if near else f"`palpate list {noun}s` shows all"
-    return UnknownName(f"no {noun} is called {given!r}", where=where, expected=f"one of {', '.join(names)}", hint=hint)
+    many = noun in LISTED and near and len(names) > MANY
+    expected = f"one of the {len(names)} that `palpate list {noun}s` shows" if many else f"one of {', '.join(names)}"
+    return UnknownName(f"no {noun} is called {given!r}", where=where, expected=expected, hint=hint)

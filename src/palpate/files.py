@@ -27,7 +27,9 @@ def load_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as fault:
         raise StudyError(f"cannot be read: {fault}", where=str(path)) from None
     except tomllib.TOMLDecodeError as fault:
-        raise StudyError(f"is not valid TOML: {fault}", where=str(path)) from None
+        pattern = "Unescaped" in str(fault)
+        hint = r"a text with backslashes, such as a pattern, goes into single quotes: '(person\d+)'" if pattern else ""
+        raise StudyError(f"is not valid TOML: {fault}", where=str(path), hint=hint) from None
 
 
 def check(model: type[M], raw: Mapping[str, Any], where: str) -> M:

@@ -55,3 +55,11 @@ def test_the_nearest_name(given: str, hint: str) -> None:
     assert fault.hint == hint
     assert fault.expected == "one of brain_mri, pneumonia_cxr"
     assert str(fault).startswith(f"x.toml: no task is called {given!r}")
+
+
+def test_a_list_too_long_to_read_is_named_where_the_name_is_near() -> None:
+    names = [f"measure_{i:02d}" for i in range(41)]
+    assert unknown_name("measure_0", names, noun="measure").expected == "one of the 41 that `palpate list measures` shows"
+    assert unknown_name("measure_0", names[:40], noun="measure").expected.startswith("one of measure_00, measure_01")
+    assert "measure_40" in unknown_name("measure_0", names, noun="column").expected  # what no list shows is given in full
+    assert "measure_40" in unknown_name("zzz", names, noun="measure").expected

@@ -82,6 +82,18 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> No
     assert fault.value.where == str(file)
 
 
+def test_a_pattern_in_double_quotes_is_told_of_single_ones(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('group_regex = "(person\\d+)"', encoding="utf-8")
+    with pytest.raises(StudyError, match="not valid TOML") as fault:
+        load_toml(file)
+    assert "single quotes: '(person\\d+)'" in fault.value.hint
+    file.write_text("x = ", encoding="utf-8")
+    with pytest.raises(StudyError) as fault:
+        load_toml(file)
+    assert not fault.value.hint
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfname = "x"')
     assert load_toml(tmp_path / "a.toml") == {"name": "x"}

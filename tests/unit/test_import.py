@@ -210,3 +210,11 @@ def test_open_questions_are_kept_and_not_measured(cli: Cli, tmp_path: Path) -> N
     assert all(p.prompts == () for p in found.panels)
     with Ledger(tmp_path / "run" / "ledger.sqlite") as ledger:
         assert sum(status != Status.ERROR for _, _, status, _ in ledger.texts()) == 7
+
+
+@pytest.mark.parametrize("name", ["deep.jsonl", "deep.json"])
+def test_json_nested_without_end_is_a_named_error(tmp_path: Path, cli: Cli, name: str) -> None:
+    (tmp_path / name).write_text("[" * 100_000, encoding="utf-8")
+    result = cli("import", tmp_path / name, "--out", tmp_path / "run", exit_code=2)
+    assert "is not JSON: maximum recursion depth" in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -19,6 +19,7 @@ from palpate.results import Results
 from palpate.stages.plan import Plan
 from palpate.store.folder import RunFolder
 from palpate.study import Study
+from small import STUDY, Cli
 
 Edit = Callable[[str, str], Path]
 
@@ -116,3 +117,44 @@ def test_the_gate_of_a_run_reads_its_studys_conditions(edited: Edit, tmp_path: P
     assert verdict.exit_code == 1
     assert {r.held for r in verdict.results} == {"fail"}
     assert json.loads(verdict.to_json())["exit_code"] == 1
+
+
+# ---------------------------------------------------------------- what a run of DICOM files holds of the patients
+
+KEEPERS = {"cases.csv", ".secret"}
+"""The files that lead back to a patient, and are said to."""
+
+
+@pytest.mark.parametrize("salt", ["", "THE-SALT-17"])
+def test_no_file_of_a_run_but_its_keepers_tells_who_was_examined(tmp_path: Path, cli: Cli, salt: str) -> None:
+    pytest.importorskip("pydicom")
+    from dicom_files import NAME, hospital
+
+    hospital(tmp_path / "scans")
+    (tmp_path / "scans" / "normal" / "Doe_Jane_broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"MRN-0042" * 9)
+    source = f'{{ kind = "dicom", path = "scans", metadata = ["Modality"]{f", salt = {salt!r}" if salt else ""} }}'
+    text = STUDY.replace('{ kind = "folder", path = "images", group_regex = "(person\\\\d+)" }', source)
+    assert source in text
+    (tmp_path / "study.toml").write_text(f"{text}\n[report]\nimages = true\n", encoding="utf-8")
+    said = [cli("run", tmp_path / "study.toml", "--out", tmp_path / "run")]
+    said += [cli("report", tmp_path / "run"), cli("export", tmp_path / "run"), cli("plan", tmp_path / "study.toml")]
+    held = {p.relative_to(tmp_path / "run").as_posix(): p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert {
+        "ledger.sqlite",
+        "study.toml",
+        "report.html",
+        "report.md",
+        "estimates.json",
+        "data.json",
+        "export/trials.parquet",
+    } <= set(held)
+    assert b"person1000/0.dcm" in held["cases.csv"]
+    assert (".secret" in held) is not bool(salt)
+    secrets = [NAME, "Doe_Jane", "person1000", "person0", "20240229", "19700101", "MRN-0042", "1.2.826", ".dcm", "THE-SALT-17"]
+    if not salt:
+        assert (tmp_path / "run" / ".secret").stat().st_mode & 0o077 == 0
+        secrets.append(held[".secret"].decode().strip())
+    for name, content in held.items():
+        assert name in KEEPERS or not [s for s in secrets if s.encode() in content], name
+    for result in said:
+        assert not [s for s in secrets if s in result.output]

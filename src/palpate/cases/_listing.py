@@ -186,10 +186,9 @@ def unknown_labels(values: Mapping[str, int], labels: Labels, *, where: str, nou
     shown = ", ".join(f"{value!r} ({count:,})" for value, count in commonest)
     more = f" and {len(values) - 12} more" if len(values) > 12 else ""
     known = f"positive {', '.join(labels.positive) or 'none'}; negative {', '.join(labels.negative) or 'none'}"
-    first = sorted(values)[0].replace("\\", "\\\\").replace('"', '\\"')
     return SourceError(
         f"{noun} without a known label: {shown}{more}",
         where=where,
         expected=known,
-        hint=f'[tasks.labels] positive = ["{first}", …], negative = ["…"]',
+        hint='labels = { positive = ["…"], negative = ["…"] } below [[tasks]] says which of them mean what',
     )

@@ -90,7 +90,7 @@ def _plain(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         log = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as fault:
         raise unreadable(path, fault) from None
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:  # nested a hundred thousand deep
         raise SourceError(f"is not JSON: {fault}", where=str(path), expected="a log of Inspect") from None
     samples = log.get("samples") if isinstance(log, dict) else None
     if not isinstance(samples, list) or "eval" not in log:
@@ -119,7 +119,7 @@ def _in_order(name: str) -> list[Any]:
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(archive.read(name))
-    except (ValueError, OSError, zipfile.BadZipFile, zlib.error) as fault:
+    except (ValueError, RecursionError, OSError, zipfile.BadZipFile, zlib.error) as fault:
         raise SourceError(f"{name} cannot be read: {fault}", where=str(path), expected="a log of Inspect") from None
     if not isinstance(found, dict):
         raise SourceError(f"{name} is no JSON object", where=str(path), expected="a log of Inspect")

@@ -80,7 +80,7 @@ def json_lines(path: Path, label: str, faults: Faults) -> Iterator[tuple[int, Ma
                     continue
                 try:
                     record = json.loads(text)
-                except ValueError as fault:
+                except (ValueError, RecursionError) as fault:
                     faults.add(f"{label}line {line}", "", f"is not JSON: {fault}")
                     continue
                 if isinstance(record, dict):

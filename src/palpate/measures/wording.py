@@ -21,6 +21,8 @@ ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 ONE_CLASS = "only one class was read for some prompt: balanced accuracy needs both"
 NOT_READ = "some prompt has no reading"
 METHOD_SPREAD = "variance over prompts − clustered bootstrap of its noise, Tukey–Williams interval"
+LARGEST = 0.5
+"""No spread of shares is larger: half of them 0 and half 1."""
 METHOD_NULL = "prompts permuted inside each cluster"
 
 
@@ -120,7 +122,8 @@ def _spread_estimates(spread: _Spread, cell: Cell, batch: Made, settings: Measur
     null = permutation_null(spread.linear, settings.draws, rng)
     none = (np.nan, np.nan)
     signed = f"{METHOD_SPREAD}; signed variance {found.variance:.3g}"
-    corrected = batch.estimate(f"{name}_spread", 0, found.sigma, (found.low, found.high), signed, "too few draws with both classes")
+    high = max(min(found.high, LARGEST), found.sigma) if np.isfinite(found.high) else found.high
+    corrected = batch.estimate(f"{name}_spread", 0, found.sigma, (found.low, high), signed, "too few draws with both classes")
     bounds = settings.thresholds
     rule = f"fragile where the interval lies above {bounds.fragile:g}, robust where it lies below {bounds.robust:g}"
     least = detectable_spread(found.noise, found.prompts, alpha=1 - settings.level)

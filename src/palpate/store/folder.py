@@ -77,6 +77,8 @@ class RunFolder:
                 "another run is writing here", where=str(self.path), hint="wait for it to end, or choose another --out"
             ) from None
         except OSError as fault:
+            if self.path.is_file():
+                raise RunError("is a file", where=str(self.path), expected="a folder", hint="choose another --out") from None
             problem = f"the run folder cannot be written: {fault.strerror}"
             raise RunError(problem, where=str(self.path), hint="choose another --out") from None
         try:

@@ -183,7 +183,7 @@ def test_an_unknown_label_folder_is_named_with_what_to_type(chest):
         load(chest)
     assert "'covid' (1)" in raised.value.problem
     assert "pneumonia" in raised.value.expected
-    assert raised.value.hint.startswith('[tasks.labels] positive = ["covid"')
+    assert raised.value.hint.startswith('labels = { positive = ["…"], negative')  # which is which is not guessed
     with pytest.raises(SourceError, match="'normal' \\(6\\)"):
         load(chest, labels=Labels(("tumor",), ("none",)))
 

@@ -137,3 +137,13 @@ def test_planted_spreads_are_recovered_and_no_effect_is_zero():
     assert some.naive > some.sigma
     assert some.coverage > 0.9
     assert some.fragile > 0.85
+
+
+@pytest.mark.parametrize("images", [4, 6])
+def test_no_interval_reaches_beyond_what_shares_can_spread(images):
+    """Two wordings and a handful of images: Tukey–Williams with one degree of freedom would end at hundreds of points."""
+    half = images // 2
+    codes = [[POSITIVE, POSITIVE]] * half + [[NEGATIVE, NEGATIVE]] * (half - 1) + [[REFUSED, NEGATIVE]]
+    found = of_cell(estimates(panel(codes, [1] * half + [0] * half)), "prompt_spread")
+    assert found.high is not None
+    assert found.value <= found.high <= 0.5

@@ -115,7 +115,7 @@ def test_a_failure_while_writing_frees_the_folder(folder: RunFolder) -> None:
 
 def test_the_folder_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("x", encoding="utf-8")
-    with pytest.raises(RunError, match="cannot be written") as fault, RunFolder(tmp_path / "run").writing("s", TEXT):
+    with pytest.raises(RunError, match="is a file") as fault, RunFolder(tmp_path / "run").writing("s", TEXT):
         pass
     assert "--out" in fault.value.hint
     with pytest.raises(RunError, match="cannot be written"):

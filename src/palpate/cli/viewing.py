@@ -16,21 +16,21 @@ from palpate.cli._flags import RUN, plainly
 @plainly
 def view(run: Path, port: int, no_browser: bool) -> None:
     """Look inside a run on a page of this machine, also while it is running: every image, question, answer and reading."""
-    import webbrowser
+    from contextlib import nullcontext
 
     from palpate.results import Results
+    from palpate.serve.browser import opened
     from palpate.serve.local import LocalServer
     from palpate.serve.view import ViewPage
 
     page = ViewPage(Results.open(run))
     with LocalServer(page, port=port) as server:
         click.echo(f"look here, Ctrl-C ends: {server.link}")
-        if not no_browser:
-            webbrowser.open(server.link)
-        try:
-            server.serve()
-        except KeyboardInterrupt:
-            click.echo("ended", err=True)
+        with nullcontext() if no_browser else opened(server.link):
+            try:
+                server.serve()
+            except KeyboardInterrupt:
+                click.echo("ended", err=True)
 
 
 VERBS = (view,)

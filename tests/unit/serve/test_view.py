@@ -350,6 +350,7 @@ def test_a_run_that_is_being_written_is_followed(small_study: Path, tmp_path: Pa
 def test_the_verb_serves_a_run(run: Path, monkeypatch: pytest.MonkeyPatch, cli) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("palpate.serve.browser.has_screen", lambda: True)
     visits: list[str] = []
 
     def one_visit(server: LocalServer) -> None:
@@ -363,6 +364,7 @@ def test_the_verb_serves_a_run(run: Path, monkeypatch: pytest.MonkeyPatch, cli) 
     assert "look here, Ctrl-C ends: http://127.0.0.1:" in cli("view", run).output
     assert "of 432 answers" in visits[0]
     assert len(opened) == 1
+    assert opened[0].startswith("file://")  # and not the link: other users see command lines
     cli("view", run, "--no-browser")
     assert len(opened) == 1
     assert "no such run folder" in cli("view", run / "nowhere", exit_code=2).stderr

@@ -17,7 +17,21 @@ from palpate.nouns import Case, CaseSet, Estimate, LeftOut
 from palpate.store.folder import RunFolder, estimates_json
 
 TEXT = 'name = "s"\n'
-FIELDS = ["measure", "by", "value", "low", "high", "level", "method", "n_cases", "n_clusters", "n_left_out", "reason", "verdict"]
+FIELDS = [
+    "measure",
+    "by",
+    "value",
+    "low",
+    "high",
+    "level",
+    "method",
+    "n_cases",
+    "n_clusters",
+    "n_left_out",
+    "reason",
+    "verdict",
+    "mde",
+]
 
 
 @pytest.fixture

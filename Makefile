@@ -20,8 +20,8 @@ lint: $(VENV)/.dev            ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-validate: $(VENV)/.dev        ## the long checks: simulations, killing at a hundred moments, published figures
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --timeout 3600
+validate: $(VENV)/.dev        ## the long checks (writes docs/validation.md): simulations, killing at a hundred moments, published figures
+	PALPATE_RECORD=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --timeout 3600
 
 bench: $(VENV)/.dev           ## speed and memory, as a table and as JSON
 	$(BIN)/python -m benchmarks.all

@@ -199,7 +199,11 @@ def taken(one: Panel, at: np.ndarray) -> Panel:
     arrays = {name: getattr(one, name)[at] for name in ("label", "cluster", "outcome", "margin", "mass")}
     facts = {name: tuple(values[i] for i in at) for name, values in one.facts.items()}
     cases, errors = tuple(f"{one.cases[i]}.{k}" for k, i in enumerate(at)), one.n_errors * len(at) // len(one.cases)
-    return replace(one, cases=cases, facts=facts, n_errors=errors, **arrays)
+    probed = {
+        cell: tuple(replace(r, score=r.score[at], right=r.right[at], twin=None if r.twin is None else r.twin[at]) for r in found)
+        for cell, found in one.rungs.items()
+    }
+    return replace(one, cases=cases, facts=facts, n_errors=errors, rungs=probed, **arrays)
 
 
 def test_rich_studies_give_a_number_or_a_reason_and_each_place_once(measure):
@@ -217,6 +221,7 @@ def test_the_order_of_the_cases_does_not_matter(measure):
 BY_COUNT = {
     "calibration": "Platt's line is fitted on folds of the cases",
     "detection": "the log-linear correction adds half a case, whatever their number",
+    "ladder": "the threshold of the margin's stage is fitted on folds of the cases",
     "image": "the entropy of the answers is corrected for the number of cases it was taken over",
     "knowledge": "the threshold is fitted on folds of the cases",
 }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.nouns import OUTCOME_CODE, OUTCOMES, Outcome, Panel
-from palpate.stats.resampling import Array, Replicates, Weights, cluster_sums, draw_clusters, generator, replicate
+from palpate.stats.resampling import CHUNK_VALUES, Array, Replicates, Weights, cluster_sums, draw_clusters, generator, replicate
 
 ANSWERED = np.array([o.answered for o in OUTCOMES])
 REFUSED = np.array([o.refused for o in OUTCOMES])
@@ -101,7 +101,9 @@ def cells(panel: Panel) -> Iterator[Cell]:
 @lru_cache(maxsize=4)
 def _drawn(seed: int, draws: int, task: str, clusters: int) -> Weights:
     """The draws of one task, kept for the next measure: all measures of a run take the same."""
-    weights = draw_clusters(clusters, draws, generator(seed, task, "clusters"))
+    drawn = draw_clusters(clusters, draws, generator(seed, task, "clusters"))
+    # As floating point they need not be turned into it for every product; 64 MB at most.
+    weights: Weights = drawn.astype(np.float64) if drawn.size <= CHUNK_VALUES else drawn
     weights.flags.writeable = False
     return weights
 

@@ -16,7 +16,7 @@ from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
 from palpate.measures._tests import Ruling, Tested, blank, share, shift, undefined, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
-from palpate.stats.resampling import Array
+from palpate.stats.resampling import Array, Replicates
 
 CLASSES = ("negative", "positive")
 MOST_LEVELS = 8
@@ -161,7 +161,19 @@ def _slopes(
             by = {"fact": fact} if len(labels) == 2 else {"fact": fact, "class": CLASSES[labels[0]]}
             count = int(clusters[list(labels), at].sum()) if len(labels) == 1 else _clusters(cell, counted[:, at])
             empty = replace(blank(batch, name, METHOD_SLOPE, **by), n_cases=int(cases[list(labels), at].sum()), n_clusters=count)
-            yield shift(empty, rows, count, 1 / (count + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
+            wider = _for_fitted(rows, count, 1 + len(labels))
+            yield shift(empty, wider, count, 1 / (count + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
+
+
+def _for_fitted(rows: Replicates, clusters: int, fitted: int) -> Replicates:
+    """The replicates, their deviations widened by √(C/(C − fitted)): the slope's own fit takes up that much (HC1's correction).
+
+    MacKinnon & White 1985, doi 10.1016/0304-4076(85)90158-7.
+    """
+    if clusters <= fitted:
+        return Replicates(np.full_like(rows.rows, np.nan), rows.n_draws)
+    stretch = (clusters / (clusters - fitted)) ** 0.5
+    return Replicates(rows.value + (rows.rows - rows.value) * stretch, rows.n_draws)
 
 
 def _clusters(cell: Cell, counted: Array) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Weights = NDArray[np.uint8]
+Weights = NDArray[np.uint8] | NDArray[np.float64]
+"""(draws, clusters) how often each cluster is taken: bytes, or floating point where they are kept for many products."""
 
 CHUNK_VALUES = 8_000_000
 """Largest block of weights turned to floating point at once (64 MB), so that memory does not grow with draws × clusters."""
@@ -28,7 +29,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
 
 
-def draw_clusters(clusters: int, draws: int, rng: np.random.Generator) -> Weights:
+def draw_clusters(clusters: int, draws: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """(draws, clusters) how often each cluster is taken when ``clusters`` of them are drawn with replacement.
 
     Multinomial, over whole clusters, stratified by nothing: the class balance varies as it would with new patients.
@@ -60,7 +61,7 @@ def weighted_sums(weights: Weights, table: Array) -> Array:
     sums = np.empty((weights.shape[0], flat.shape[1]))
     rows = max(1, CHUNK_VALUES // max(flat.shape[0], 1))
     for start in range(0, weights.shape[0], rows):
-        sums[start : start + rows] = weights[start : start + rows].astype(np.float64) @ flat
+        sums[start : start + rows] = weights[start : start + rows].astype(np.float64, copy=False) @ flat
     return sums.reshape(weights.shape[0], *table.shape[1:])
 
 

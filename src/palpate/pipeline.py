@@ -21,6 +21,7 @@ from palpate.stages.importing import Naming, files_digest, imported_plan, import
 from palpate.stages.inspect import inspect_plan, refuse_faults
 from palpate.stages.measure import measure
 from palpate.stages.plan import Plan, plan
+from palpate.stages.probe import probe
 from palpate.stages.read import read
 from palpate.store.folder import RunFolder
 from palpate.store.keys import secret_group
@@ -50,6 +51,7 @@ def run(
     ask(planned, folder, on_progress, on_cards)
     with folder.writing(study.name, study.to_toml()) as ledger:
         read(study, ledger, on_progress)
+        probe(study, ledger, planned.cases)
         estimates = measure(study, ledger)
         folder.write_estimates(estimates)
     results = Results.open(out, estimates, planned.cases)

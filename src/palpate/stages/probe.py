@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.nouns import Case, CaseSet, FeatureStage, Panel
-from palpate.parts import ModelSpec
+from palpate.nouns import Case, CaseSet, Panel
+from palpate.parts import FeatureStage, ModelSpec
 from palpate.rung import Rung
 from palpate.stages.measure import panels
 from palpate.stats.probes import Folds, Probed, chosen, ladder_folds, permuted_labels

@@ -11,8 +11,8 @@ from PIL import Image
 
 from palpate.errors import RunError
 from palpate.measures.ladder import Ladder
-from palpate.nouns import Case, FeatureStage, Panel, Perturbation
-from palpate.parts import MeasureSettings, ModelSpec
+from palpate.nouns import Case, Panel, Perturbation
+from palpate.parts import FeatureStage, MeasureSettings, ModelSpec
 from palpate.pipeline import run
 from palpate.results import Results
 from palpate.rung import Rung

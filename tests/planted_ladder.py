@@ -67,7 +67,8 @@ class PlantedLadder:
         kinds = {k: chosen([p for s, p in probed.items() if s.startswith(k)], fold)[0] for k in ("vision", "image", "last")}
         kinds["hidden"] = chosen([p for s, p in probed.items() if s != "metadata"], fold)[0]
         every = {**probed, **kinds}
-        return [Rung(s, p.mean_score, p.mean_right, float(p.control.mean()) if self.control else None) for s, p in every.items()]
+        control = {s: float(p.control.mean()) if self.control else None for s, p in every.items()}
+        return [Rung(s, p.mean_score, p.mean_right, control[s], repeats=p.right) for s, p in every.items()]
 
 
 BLIND = PlantedLadder(signal=dict.fromkeys(("vision", "read", "projector", "image", "last"), 0.0), margin=0.0)

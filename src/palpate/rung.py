@@ -17,8 +17,9 @@ class Rung:
     ``stage``: ``metadata`` (size and colours of the file), ``vision-03``, ``read``, ``projector``, ``image-12``, ``last-30`` by
     layer, and ``vision``, ``image``, ``last``, ``hidden``: the best layer of a kind, or of all, chosen on the other cases.
     ``score`` (n,) grows with the condition, NaN where the stage was not kept; ``right`` (n,) share of repeats on the right side of
-    a threshold fitted on other cases; ``control``: AUROC of the same probe on labels permuted over groups; ``twin`` (n,) the score
-    of the same stage of a randomly initialised twin.
+    a threshold fitted on other cases, ``repeats`` (R, n) that side in each repeat, whose scatter says what training anew changes;
+    ``control``: AUROC of the same probe on labels permuted over groups; ``twin`` (n,) the score of the same stage of a randomly
+    initialised twin.
     """
 
     stage: str
@@ -26,3 +27,4 @@ class Rung:
     right: NDArray[np.float64]
     control: float | None = None
     twin: NDArray[np.float64] | None = None
+    repeats: NDArray[np.float64] | None = None

@@ -29,11 +29,18 @@ CHOSEN = ("vision", "image", "last", "hidden")
 AREA = "out-of-fold score of linear probes, mean over repeated grouped folds; DeLong's variance for clustered data"
 SHARE = "threshold fitted on the other folds; cluster-robust variance, Wilson interval on the effective sample size"
 PAIRED = "paired on the same cases and folds; cluster-robust variance, t interval"
+TRAINED = "paired on the same cases and folds; cluster-robust variance + that between repeats of the folds, t interval"
 ONE_CLASS = "only one class has this stage"
-BOTTLENECK = "bottleneck is the largest loss whose p, after Holm over the steps, is below 1 − level"
+BOTTLENECK = (
+    "bottleneck is the largest loss whose p, after Holm over the steps, is below 1 − level and whose 1 − 2α interval "
+    "reaches {margin:g}"
+)
 SURE = 0.99
 """Level of the interval by which a stage is said to see: training two probes adds variance that the cases' alone does not show."""
-SEES = "sees: the 99 % interval lies above 0; nothing beyond colours: the 1 − 2α interval lies below {margin:g}"
+SEES = (
+    "sees: the 99 % intervals of the gain and of the stage's AUROC lie above 0 and 0.5; "
+    "nothing beyond colours: the 1 − 2α interval lies below {margin:g}"
+)
 
 
 class Ladder:
@@ -67,8 +74,13 @@ class _Loss:
     step: str
     statistic: Linear
     interval: Interval
+    narrow: Interval
     clusters: int
-    cases: int
+
+    @property
+    def value(self) -> float:
+        """Balanced accuracy lost."""
+        return float(self.statistic.value)
 
     @property
     def p(self) -> float:
@@ -111,8 +123,11 @@ class _Walk:
             cluster = np.unique(self.cluster[known], return_inverse=True)[1]
             fold = ladder_folds(self.label[known], cluster, self.settings.seed, self.panel.task)
             right = np.full(margin.size, np.nan)
-            right[known] = probe_score(margin[known], self.label[known], fold).mean_right
-            found["margin"] = Rung("margin", margin, right)
+            scored = probe_score(margin[known], self.label[known], fold)
+            right[known] = scored.mean_right
+            repeats = np.full((fold.shape[0], margin.size), np.nan)
+            repeats[:, known] = scored.right
+            found["margin"] = Rung("margin", margin, right, repeats=repeats)
         seen = self.cell.seen[:, 0] > 0
         right = np.where(seen, self.cell.right[:, 0], np.nan)
         found["text"] = Rung("text", np.full(margin.size, np.nan), right)
@@ -167,15 +182,23 @@ class _Walk:
             return found
         margin = self.settings.thresholds.equivalence
         sure = change_interval(statistic, 0.5 / (max(groups, 1) + 2) ** 2, max(groups, 2), max(SURE, self.settings.level))
-        word = "sees" if float(sure.low) > 0 else "nothing beyond colours" if float(narrow.high) < margin else "undetermined"
+        # Out of fold, colours that tell nothing can fall below 0.5: to be better than that is not to see.
+        own = change_interval(self._auroc(rung.score, used), 0.0, max(groups, 2), max(SURE, self.settings.level))
+        word = (
+            "sees"
+            if float(sure.low) > 0 and float(own.low) > 0.5
+            else "nothing beyond colours"
+            if float(narrow.high) < margin
+            else "undetermined"
+        )
         if name == "ladder_gain_over_random":
             return found
         return judged(found, word, SEES.format(margin=margin))
 
-    def _shift(self, statistic: Linear, groups: int) -> tuple[Interval, Interval]:
+    def _shift(self, statistic: Linear, groups: int, trained: float = 0.0) -> tuple[Interval, Interval]:
         floor = 0.5 / (max(groups, 1) + 2) ** 2
         level = self.settings.level
-        wide, narrow = (change_interval(statistic, floor, max(groups, 2), at) for at in (level, 2 * level - 1))
+        wide, narrow = (change_interval(statistic, floor, max(groups, 2), at, besides=trained) for at in (level, 2 * level - 1))
         return wide, narrow
 
     # ------------------------------------------------------------ from one stage to the next
@@ -183,30 +206,25 @@ class _Walk:
     def _losses(self) -> Iterator[Estimate]:
         stages = [stage for stage in WALKED if stage in self.rungs]
         losses = [self._loss(a, b) for a, b in pairwise(stages)]
-        defined = [loss if loss.clusters >= 2 and np.isfinite(loss.statistic.value) else None for loss in losses]
-        adjusted = holm([np.nan if loss is None else loss.p for loss in defined])
-        alpha = 1 - self.settings.level
-        shown = [
-            float(loss.statistic.value) if loss is not None and p < alpha and loss.statistic.value > 0 else 0.0
-            for loss, p in zip(defined, adjusted, strict=True)
-        ]
-        worst = int(np.argmax(shown)) if any(shown) else -1
+        defined = [loss.clusters >= 2 and bool(np.isfinite(loss.statistic.value)) for loss in losses]
+        adjusted = holm([loss.p if known else np.nan for loss, known in zip(losses, defined, strict=True)])
+        margin, alpha = self.settings.thresholds.equivalence, 1 - self.settings.level
+        shown = [known and p < alpha and loss.value > 0 for loss, known, p in zip(losses, defined, adjusted, strict=True)]
+        # What is surely smaller than the margin is shown to be lost, but nobody's bottleneck.
+        large = [loss.value if sure and loss.narrow.high >= margin else 0.0 for loss, sure in zip(losses, shown, strict=True)]
+        worst = int(np.argmax(large)) if any(large) else -1
         for i, loss in enumerate(losses):
             used = self._both(*loss.step.split(">"))
-            found = self._made("ladder_loss", {"step": loss.step}, loss.statistic, loss.interval, PAIRED, used, loss.clusters)
-            if found.value is None or defined[i] is None:
+            found = self._made("ladder_loss", {"step": loss.step}, loss.statistic, loss.interval, TRAINED, used, loss.clusters)
+            if found.value is None or not defined[i]:
                 yield found
                 continue
             word = "bottleneck" if i == worst else "loss" if shown[i] else "no loss shown"
             if adjusted[i] < alpha and found.value < 0:
                 word = "gain"
-            near = equivalent(*self._narrow(loss), self.settings.thresholds.equivalence)
+            near = equivalent(float(loss.narrow.low), float(loss.narrow.high), margin)
             word = "kept" if word == "no loss shown" and near else word
-            yield judged(found, word, BOTTLENECK)
-
-    def _narrow(self, loss: _Loss) -> tuple[float, float]:
-        _, narrow = self._shift(loss.statistic, loss.clusters)
-        return float(narrow.low), float(narrow.high)
+            yield judged(found, word, BOTTLENECK.format(margin=margin))
 
     def _both(self, first: str, second: str) -> NDArray[np.bool_]:
         return np.isfinite(self.rungs[first].right) & np.isfinite(self.rungs[second].right)
@@ -215,18 +233,27 @@ class _Walk:
         used = self._both(first, second)
         statistic = self._right(self.rungs[first], used) - self._right(self.rungs[second], used)
         groups = self._groups(used)
-        interval, _ = self._shift(statistic, groups)
-        return _Loss(f"{first}>{second}", statistic, interval, groups, int(used.sum()))
+        interval, narrow = self._shift(statistic, groups, self._between(self.rungs[first], self.rungs[second], used))
+        return _Loss(f"{first}>{second}", statistic, interval, narrow, groups)
+
+    def _between(self, first: Rung, second: Rung, used: NDArray[np.bool_]) -> float:
+        """Variance of the loss between repeats of the folds: what other training cases would change; 0 where nothing is trained."""
+        sides = [np.atleast_2d(r.right if r.repeats is None else r.repeats) for r in (first, second)]
+        change = (sides[0] - sides[1])[:, used]  # (R, cases)
+        if min(change.shape) < 2 or self._groups(used) < 1:
+            return 0.0
+        by_class = [change[:, self.label[used] == y].mean(axis=1) for y in (0, 1)]
+        return float(np.var((by_class[0] + by_class[1]) / 2, ddof=1))
 
     def _representation(self) -> Estimate:
         loss = self._loss("hidden", "margin")
         used = self._both("hidden", "margin")
-        found = self._made("representation_loss", {}, loss.statistic, loss.interval, PAIRED, used, loss.clusters)
+        found = self._made("representation_loss", {}, loss.statistic, loss.interval, TRAINED, used, loss.clusters)
         if found.value is None or found.low is None:
             return found
         bound = self.settings.thresholds.latent
         word = "latent" if found.low > bound else "undetermined"
-        if word != "latent" and self._narrow(loss)[1] < self.settings.thresholds.equivalence:
+        if word != "latent" and float(loss.narrow.high) < self.settings.thresholds.equivalence:
             word = "nothing more inside"
         return judged(found, word, f"latent where the interval lies above {bound:g}")
 

@@ -107,14 +107,13 @@ class _Ladder:
         """Over all cases of the panel; NaN where nothing was kept."""
 
         def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            whole = np.full(self.panel.label.size, np.nan)
-            whole[self.used] = values
+            whole = np.full((*values.shape[:-1], self.panel.label.size), np.nan)
+            whole[..., self.used] = values
             return whole
 
         control = float(found.control.mean()) if np.isfinite(found.control).all() else None
-        return Rung(
-            stage, spread(found.mean_score), spread(found.mean_right), control, None if twin is None else spread(twin.mean_score)
-        )
+        other = None if twin is None else spread(twin.mean_score)
+        return Rung(stage, spread(found.mean_score), spread(found.mean_right), control, other, spread(found.right))
 
 
 MIN_GROUPS = 10

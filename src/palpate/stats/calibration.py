@@ -52,7 +52,8 @@ def calibration_line(
 ) -> tuple[Linear, Linear]:
     """(P,) slope and intercept of the calibration line of each column of log odds ``score`` (n, P), with influences (sandwich).
 
-    Slope 1 and intercept 0: calibrated; slope below 1: overconfident (Cox 1958). NaN where the classes are separated.
+    Slope 1 and intercept 0: calibrated; slope below 1: overconfident (Cox 1958). NaN where the classes are
+    separated, or all scores alike.
     """
     columns = score.shape[1]
     value, influence = np.full((2, columns), np.nan), np.full((clusters, 2, columns), np.nan)
@@ -68,6 +69,9 @@ def calibration_line(
         gradient = cluster_sums(np.stack([x, np.ones_like(x)], axis=1) * (weight * (y - mean))[:, None], cluster, clusters)
         v = weight * mean * (1 - mean)
         information = np.array([[(v * x * x).sum(), (v * x).sum()], [(v * x).sum(), v.sum()]])
+        if np.linalg.det(information) <= 1e-9 * information[0, 0] * information[1, 1]:
+            value[:, p] = np.nan  # one score for all cases, as on the same null image: a line through a point
+            continue
         influence[:, :, p] = gradient @ np.linalg.inv(information)
     return Linear(value[0], influence[:, 0]), Linear(value[1], influence[:, 1])
 

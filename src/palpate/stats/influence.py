@@ -91,12 +91,16 @@ def share_interval(statistic: Linear, clusters: ArrayLike, level: float) -> Inte
     return Interval(low, high, error, freedom)
 
 
-def change_interval(statistic: Linear, floor: ArrayLike, clusters: ArrayLike, level: float) -> Interval:
+def change_interval(
+    statistic: Linear, floor: ArrayLike, clusters: ArrayLike, level: float, *, besides: ArrayLike = 0.0
+) -> Interval:
     """Interval of statistics that are no proportion (differences, d′, slopes): value ± t · error, as ``intervals.shift_interval``.
 
-    ``floor``: the variance that one cluster not yet seen would add; 0 where the statistic's scale gives none.
+    ``floor``: the variance that one cluster not yet seen would add; 0 where the statistic's scale gives none. ``besides``: variance
+    from elsewhere than the sample of clusters, such as fitting anew.
     """
-    return shift_of(statistic.value, statistic.variance(clusters), statistic.informative, floor, clusters, level)
+    variance = np.asarray(statistic.variance(clusters) + np.asarray(besides, np.float64))
+    return shift_of(statistic.value, variance, statistic.informative, floor, clusters, level)
 
 
 def spread_noise(statistic: Linear, clusters: int) -> float:

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palpate.errors import RunError
 from palpate.nouns import Panel
 from palpate.rung import Rung
 from palpate.store.keys import digest
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ProbeStore:
@@ -48,6 +49,7 @@ class ProbeStore:
         try:
             with np.load(file, allow_pickle=False) as held:
                 score, right, control, twin = (held[name] for name in ("score", "right", "control", "twin"))
+                repeats = np.where(held["repeats"] < 0, np.nan, held["repeats"])
                 cells: dict[str, list[int]] = json.loads(str(held["cells"]))
                 stages: list[str] = json.loads(str(held["stages"]))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
@@ -59,6 +61,7 @@ class ProbeStore:
                 right[i].astype(np.float64),
                 float(control[i]) if np.isfinite(control[i]) else None,
                 twin[i].astype(np.float64) if np.isfinite(twin[i]).any() else None,
+                repeats[i] if np.isfinite(repeats[i]).any() else None,
             )
             for i, stage in enumerate(stages)
         ]
@@ -84,7 +87,15 @@ class ProbeStore:
             right=np.array([r.right for r in every], np.float32),
             control=np.array([np.nan if r.control is None else r.control for r in every]),
             twin=np.array([np.full(n, np.nan) if r.twin is None else r.twin for r in every], np.float32),
+            repeats=_sides(every, n),
             cells=json.dumps(cells),
             stages=json.dumps([r.stage for r in every]),
         )
         fresh.replace(file)
+
+
+def _sides(every: Sequence[Rung], n: int) -> NDArray[np.int8]:
+    """(stages, R, n) 1 on the right side, 0 on the wrong, −1 where nothing was kept."""
+    count = max((r.repeats.shape[0] for r in every if r.repeats is not None), default=1)
+    sides = [np.full((count, n), np.nan) if r.repeats is None else r.repeats for r in every]
+    return np.where(np.isfinite(sides), sides, -1).astype(np.int8)

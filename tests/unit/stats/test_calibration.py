@@ -98,3 +98,11 @@ def test_the_null_is_what_a_calibrated_model_shows(n):
     null = calibration_error(p, (rng.random(n) < p).astype(float), 2000, rng)
     assert null.null == pytest.approx(np.mean(values), rel=0.05)
     assert np.mean([null.null_low <= v <= null.null_high for v in values]) == pytest.approx(0.95, abs=0.035)
+
+
+def test_one_score_for_all_cases_has_no_calibration_line() -> None:
+    label, cluster = np.tile([0, 1], 30).astype(np.int8), np.arange(60)
+    score = 0.3 + 1e-13 * np.random.default_rng(0).standard_normal((60, 1))  # a null image's margin, but for rounding
+    slope, intercept = calibration_line(score, label, np.ones((60, 1), bool), cluster, 60)
+    assert np.isnan(slope.value).all()
+    assert np.isnan(intercept.value).all()

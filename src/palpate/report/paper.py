@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from palpate import __version__
 from palpate.nouns import Estimate
@@ -133,13 +133,17 @@ def render_paper_markdown(table: PaperTable) -> str:
 # ---------------------------------------------------------------- estimates as rows
 
 
+FIELDS = frozenset(field.name for field in fields(Estimate))
+"""What an estimate may be of by the same name: the level of a factor is not the level of confidence."""
+
+
 def estimate_rows(estimates: Sequence[Estimate]) -> tuple[Mapping[str, str], Iterator[tuple[object, ...]]]:
     """Columns (name → string, int64 or double) and rows of a flat table of estimates, what they are of a column a key."""
     used = {key for e in estimates for key in e.by}
     keys = [*(k for k in PLACES if k in used), *sorted(used - set(PLACES))]
     columns = {
         "measure": "string",
-        **dict.fromkeys(keys, "string"),
+        **{f"by_{k}" if k in FIELDS else k: "string" for k in keys},
         **dict.fromkeys(("value", "low", "high", "level"), "double"),
         **dict.fromkeys(("n_cases", "n_clusters", "n_left_out"), "int64"),
         **dict.fromkeys(("verdict", "reason", "method"), "string"),

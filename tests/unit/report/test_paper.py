@@ -100,6 +100,13 @@ def test_estimates_as_rows_keep_every_field() -> None:
     assert found[2]["prompt"] == "p"
 
 
+def test_what_an_estimate_is_of_may_be_called_like_one_of_its_fields() -> None:
+    columns, rows = estimate_rows([replace(ESTIMATE, by={"factor": "cell", "level": "negated"})])
+    (row,) = rows
+    found = dict(zip(columns, row, strict=True))
+    assert (found["by_level"], found["level"], found["value"]) == ("negated", 0.95, 0.8125)
+
+
 def test_the_verb(cli: Cli, finished: Path, tmp_path: Path) -> None:
     shown = cli("export", finished, "--out", tmp_path / "all").stdout
     written = sorted(p.relative_to(tmp_path / "all").as_posix() for p in (tmp_path / "all").rglob("*") if p.is_file())

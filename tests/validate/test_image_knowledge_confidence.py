@@ -1,10 +1,13 @@
 """Questions 5 to 7, fair comparison and signal detection: coverage of the 95 % intervals, planted models, null cases.
 
-Every test prints its line for docs/methods.md. 600 studies a line: Monte Carlo error of a coverage of 95 %: 0.9 points.
+Every test prints its line for docs/methods.md, of 600 studies (PALPATE_STUDIES: another number). Held to: false verdicts at most
+5 %, coverage 93 to 97 %, each with two Monte Carlo errors (0.9 points of a coverage of 95 %). Intervals that are wider than need be
+by their making are held to the lower end alone, and named where that is so.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -30,9 +33,15 @@ from planted import panel
 from planted_margins import Blind, Seen, null, with_texts
 from simulated import Tally
 
-STUDIES = 600
-FALSE = 0.05 + 2 * (0.05 * 0.95 / STUDIES) ** 0.5
-"""A rate of 5 % is not seen above this in STUDIES studies (two standard errors)."""
+STUDIES = int(os.environ.get("PALPATE_STUDIES", "600"))
+
+
+def false(studies: int = STUDIES, rate: float = 0.05) -> float:
+    """A rate of 5 % is not seen above this in so many studies (two standard errors)."""
+    return rate + 2 * (rate * (1 - rate) / studies) ** 0.5
+
+
+FALSE = false()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -56,10 +65,13 @@ def show(line: str, tallies: dict[str, Tally]) -> None:
         print(f"{line} | {name} | {t} | {dict(t.verdicts.most_common())}")
 
 
-def held(tallies: dict[str, Tally], low: float = 0.93, high: float = 0.97) -> None:
+def held(tallies: dict[str, Tally], *, wide: Sequence[str] = (), least: int = STUDIES) -> None:
+    """Coverage of 93 to 97 %, with two Monte Carlo errors; of those in ``wide`` no upper end is asked."""
     for name, t in tallies.items():
-        assert t.studies > 0.9 * STUDIES, name
-        assert low <= t.coverage <= high, (name, t.coverage)
+        assert t.studies > 0.9 * least, name
+        slack = 2 * (0.05 * 0.95 / t.studies) ** 0.5
+        assert t.coverage >= 0.93 - slack, (name, t.coverage)
+        assert name in wide or t.coverage <= 0.97 + slack, (name, t.coverage)
 
 
 def share(tally: Tally, *words: str) -> float:
@@ -87,7 +99,7 @@ def test_auroc_d_prime_and_criterion_hold_their_level(name):
     area = run(Discrimination(), lambda s: [plan.panel(s)], {"auroc": float(norm.cdf(signal / spread / 2**0.5))})
     found = run(Detection(), lambda s: [plan.panel(s)], {"d_prime": signal, "criterion": 0.1})
     show(name, area | found)
-    held(area | found, 0.925, 0.975)
+    held(area | found)
 
 
 @pytest.mark.parametrize("n", [100, 500])
@@ -168,6 +180,7 @@ def test_no_prompt_effect_makes_no_threshold_problem(n):
     show(f"nothing moves, {n} single images", tallies)
     assert share(tallies["spread_difference"], "threshold problem", "wording changes what is seen") <= FALSE
     assert share(tallies["criterion_loss"], "threshold problem") <= FALSE
+    held(tallies, wide=tuple(tallies))  # the threshold is already the best; a spread of 0 has no other side
 
 
 @pytest.mark.parametrize(("n", "shift"), [(100, 1.2), (250, 0.8), (500, 1.2)])
@@ -177,8 +190,8 @@ def test_the_criterion_loss_holds_its_level(n, shift):
     said = float(norm.cdf(0.75 - shift) + norm.cdf(0.75 + shift)) / 2
     tallies = run(Knowledge(), lambda s: [plan.panel(s)], {"criterion_loss": own - said, "ba_own_threshold": own})
     show(f"{n} single images, criterion {shift}", tallies)
-    assert tallies["criterion_loss"].coverage >= 0.9
-    assert share(tallies["criterion_loss"], "threshold problem") >= (0.95 if n > 100 else 0.5)
+    held(tallies, wide=("criterion_loss",))  # its high end is that of a threshold fitted on the cases themselves
+    assert share(tallies["criterion_loss"], "threshold problem") >= 0.95
 
 
 def test_no_knowledge_is_no_threshold_problem_and_is_called_a_knowledge_problem():
@@ -186,7 +199,9 @@ def test_no_knowledge_is_no_threshold_problem_and_is_called_a_knowledge_problem(
     tallies = run(Knowledge(), lambda s: [plan.panel(s)], {"criterion_loss": 0.0})
     show("no knowledge, 250 single images", tallies)
     assert share(tallies["criterion_loss"], "threshold problem") <= FALSE
-    assert share(tallies["criterion_loss"], "knowledge problem") >= 0.8
+    held(tallies, wide=("criterion_loss",))
+    # What a threshold fitted on the cases themselves seems to gain is allowed for, so that a third stay undetermined.
+    assert share(tallies["criterion_loss"], "knowledge problem") >= 0.5
 
 
 # ---------------------------------------------------------------- image
@@ -203,6 +218,7 @@ def test_a_model_that_does_not_look_is_named_so(clusters, size, repeats):
     show(f"blind, {clusters} x {size}, {repeats} repeats", tallies)
     wrong = share(tallies["image_dependence"], "uses the image", "looks but blind")
     assert wrong <= FALSE
+    held(tallies, wide=("image_dependence", "answer_information"))  # no answer differs, or by the rerun alone
     assert share(tallies["image_dependence"], "ignores the image") >= (0.9 if repeats == 1 or clusters * size > 150 else 0.5)
 
 
@@ -218,8 +234,10 @@ def test_a_model_that_looks_but_sees_nothing_is_rarely_said_to_use_the_image(clu
 
     tallies = run(Image(), make, {"image_dependence": 0.5, "label_dependence": 0.0})
     show(f"looks but blind, {clusters} x {size}", tallies)
-    held(tallies, 0.925, 0.995)
-    assert share(tallies["image_dependence"], "uses the image", "ignores the image") <= FALSE
+    # What the model sees has as many of each kind in every study, and no label that could tell: its share varies less than chance.
+    held(tallies, wide=("image_dependence",))
+    words = "uses the image", "sees, but says the opposite", "ignores the image"
+    assert share(tallies["image_dependence"], *words) <= FALSE
     if clusters == 500:
         assert share(tallies["image_dependence"], "looks but blind") >= 0.9
 
@@ -230,7 +248,7 @@ def test_a_model_that_sees_uses_the_image():
     truth = {"image_dependence": 0.5, "label_dependence": float(norm.cdf(1.5 / spread / 2**0.5)) - 0.5}
     tallies = run(Image(), lambda s: [plan.panel(s), null(plan.panel(s), s)], truth)
     show("sees, 60 patients x 3", tallies)
-    held(tallies, 0.925, 0.995)
+    held(tallies)
     assert share(tallies["image_dependence"], "uses the image") >= 0.95
 
 
@@ -246,7 +264,7 @@ def test_quadrants_hold_their_level():
     for quadrant, true in truth().items():
         tallies = run(Quadrants(), lambda s: [plan.panel(s), null(plan.panel(s), s)], {"quadrant_share": true}, quadrant=quadrant)
         show(f"quadrant {quadrant}, true {true:.3f}", tallies)
-        held(tallies, 0.92, 0.985)
+        held(tallies)
 
 
 # ---------------------------------------------------------------- text, corruption, occlusion
@@ -258,7 +276,9 @@ def test_the_pull_of_the_text_holds_its_level(pull):
     image = 1.5**2
     truths = {"suggestion_sway": pull, "text_share": 2 * pull / (2 * pull + image)}
     t = pull / 1.5  # the shift of the evidence
-    truths["suggestion_effect"] = float(norm.cdf(0.75 + t) - norm.cdf(0.75 - t))
+    noise = (1 + (0.3 / 1.5) ** 2) ** 0.5  # the evidence's own and the text's
+    truths["suggestion_effect"] = float(norm.cdf((0.75 + t) / noise) - norm.cdf((0.75 - t) / noise))
+    studies = 1000
     fresh = {}
 
     def make(s: int) -> list[Panel]:
@@ -271,13 +291,12 @@ def test_the_pull_of_the_text_holds_its_level(pull):
         fresh[s] = replace(moved, margin=margin, outcome=np.where(margin > 0, 0, 1).astype(np.int8))
         return [fresh.pop(s)]
 
-    tallies = run(Suggestion(), make, truths)
+    tallies = run(Suggestion(), make, truths, studies)
     show(f"pull {pull}", tallies)
-    held({k: v for k, v in tallies.items() if k != "suggestion_effect"}, 0.92, 0.98)
-    assert tallies["suggestion_effect"].coverage >= 0.9
+    held(tallies)
     if pull == 0.0:
-        assert share(tallies["suggestion_effect"], "swayed by the text", "contrary to the text") <= FALSE
-        assert share(tallies["text_share"], "follows the text") <= FALSE
+        assert share(tallies["suggestion_effect"], "swayed by the text", "contrary to the text") <= false(studies)
+        assert share(tallies["text_share"], "follows the text") <= false(studies)
     if pull == 3.0:
         assert share(tallies["text_share"], "follows the text") >= 0.95
 
@@ -304,10 +323,9 @@ def test_the_corruption_slope_holds_its_level(loss, clusters, size):
     tallies = run(Corruption(), make, {"corruption_slope": slope}, 400, family="blur")
     tallies |= run(Corruption(), make, {"corruption_drop": float(ba[0] - ba[3])}, 400, perturbation="blur-3")
     show(f"corruption, loss {loss}, {clusters} x {size}", tallies)
-    for t in tallies.values():
-        assert 0.92 <= t.coverage <= 0.98
+    held(tallies, least=400)
     verdict = tallies["corruption_slope"]
-    assert share(verdict, "falls") >= 0.95 if loss else share(verdict, "falls", "rises") <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+    assert share(verdict, "falls") >= 0.95 if loss else share(verdict, "falls", "rises") <= false(400)
 
 
 @pytest.mark.parametrize(("lesion", "elsewhere"), [(0.2, 0.2), (0.4, 0.1)])
@@ -326,9 +344,9 @@ def test_grounding_holds_its_level(lesion, elsewhere):
 
     tallies = run(Occlusion(), make, {"occlusion_grounding": lesion - elsewhere, "occlusion_change_lesion": lesion})
     show(f"occlusion {lesion}/{elsewhere}", tallies)
-    held(tallies, 0.925, 0.985)
+    held(tallies)
     word = share(tallies["occlusion_grounding"], "looks at the lesion")
-    assert word <= 0.025 + 2 * (0.025 / STUDIES) ** 0.5 if lesion == elsewhere else word >= 0.95
+    assert word <= false(rate=0.025) if lesion == elsewhere else word >= 0.95
 
 
 # ---------------------------------------------------------------- confidence
@@ -346,13 +364,14 @@ def test_calibration_holds_its_level(name, scale):
         return next(float(e.value) for e in found if e.measure == "brier_skill" and "prompt" not in e.by)
 
     truths = {"calibration_slope": 1 / scale, "calibration_intercept": 0.0, "brier_skill": skill()}
-    tallies = run(Calibration(), lambda s: [plan.panel(s)], truths, 400)
+    tallies = run(Calibration(), lambda s: [plan.panel(s)], truths)
     show(f"{name}, margins × {scale}", tallies)
-    for measure, t in tallies.items():
-        # The intercept counts the balance of the classes as sampled: it is covered too often.
-        assert 0.92 <= t.coverage <= (1.0 if measure == "calibration_intercept" else 0.98), measure
-    wrong = share(tallies["calibration_slope"], "overconfident")
-    assert wrong >= 0.95 if scale == 3.0 else wrong <= 0.045
+    held(tallies)
+    slope = tallies["calibration_slope"]
+    if scale == 3.0:
+        assert share(slope, "overconfident") >= 0.95
+    else:
+        assert share(slope, "overconfident", "underconfident") <= FALSE
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -370,10 +389,9 @@ def test_failure_and_risk_hold_their_level(name):
             if e.measure in wanted and e.by.get("confidence") == "margin" and "prompt" not in e.by
         }
 
-    tallies = run(Confidence(), lambda s: [plan.panel(s)], truth(), 400, confidence="margin")
+    tallies = run(Confidence(), lambda s: [plan.panel(s)], truth(), confidence="margin")
     show(name, tallies)
-    for measure, t in tallies.items():
-        assert 0.92 <= t.coverage <= 0.98, measure
+    held(tallies)
 
 
 @pytest.mark.parametrize("n", [100, 500])
@@ -386,8 +404,8 @@ def test_confidence_that_says_nothing_is_rarely_called_usable(n):
 
     tallies = run(Confidence(), make, {"auroc_failure": 0.5}, confidence="margin")
     show(f"uninformative confidence, {n} single images", tallies)
-    held(tallies, 0.92, 0.975)
-    assert share(tallies["auroc_failure"], "usable") <= 0.025 + 2 * (0.025 / STUDIES) ** 0.5
+    held(tallies)
+    assert share(tallies["auroc_failure"], "usable") <= false(rate=0.025)
 
 
 @pytest.mark.parametrize("informed", [False, True])
@@ -406,7 +424,7 @@ def test_refusals_are_called_informed_where_they_are(informed, clusters, size):
     truth = next(float(e.value) for e in found if e.measure == "informed_refusal") if informed else 0.0
     tallies = run(Confidence(), make, {"informed_refusal": truth})
     show(f"informed {informed}, {clusters} x {size}, true {truth:.3f}", tallies)
-    held(tallies, 0.925, 0.975)
+    held(tallies)
     if not informed:
         assert share(tallies["informed_refusal"], "informed", "misplaced") <= FALSE
 
@@ -432,8 +450,7 @@ def test_the_difference_of_areas_and_of_best_prompts_holds_its_level(gain, clust
 
     tallies = run(Fair(), make, truths)
     show(f"gain of d′ {gain}, {clusters} x {size}", tallies)
-    # The choice of prompts is taken as given: its interval is a little short.
-    held(tallies, 0.9, 0.98)
+    held(tallies)
     if gain == 0.0:
-        assert share(tallies["delta_auroc"], "better", "worse") <= FALSE
-        assert share(tallies["delta_ba_best_prompts"], "better", "worse") <= 0.1
+        for t in tallies.values():
+            assert share(t, "better", "worse") <= FALSE

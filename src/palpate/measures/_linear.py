@@ -43,8 +43,8 @@ def definite(cell: Cell) -> NDArray[np.bool_]:
 
 
 def rate(cell: Cell, top: Array, bottom: Array) -> Linear:
-    """(P,) Σ top / Σ bottom over the cases, of (n, P) arrays."""
-    return ratio(top, bottom, cell.panel.cluster, cell.clusters)
+    """(P,) Σ top / Σ bottom over the cases, of (n, P) arrays; for the balance of the classes in this study."""
+    return ratio(top, bottom, cell.panel.cluster, cell.clusters, label=cell.panel.label)
 
 
 def class_rates(cell: Cell, right: Array, used: Array) -> tuple[Linear, Linear]:

@@ -17,6 +17,7 @@ from palpate.stats.resampling import Array, Replicates
 from palpate.stats.verdicts import detectable_difference, equivalent, holm
 
 CHANCE = 0.5
+TASKS, PROMPTS = "tasks", "the prompts of all tasks"
 
 NO_CLASS = "only one class was read: balanced accuracy needs cases with and without the condition"
 NO_ANSWER = "no definite answer in at least one class"
@@ -56,7 +57,7 @@ class Accuracy:
     headlines: ClassVar[tuple[Headline, ...]] = (Headline("ba_all", CHANCE, ("ba_answered", "coverage", "auroc")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Estimates per cell and per prompt; the verdict on ba_all holds over the tasks of a model (Holm)."""
+        """Estimates per cell and per prompt; the verdict on ba_all holds over the tasks of a model, or its prompts (Holm)."""
         draws = Draws(settings.seed, settings.draws)
         found: list[Estimate] = []
         tests: dict[int, tuple[str, tuple[str, ...], _ChanceTest]] = {}
@@ -65,8 +66,8 @@ class Accuracy:
                 sums = _sums(cell, draws)
                 batch = made(cell, settings.level)
                 for at, test in enumerate(_chance_tests(sums, batch, settings)):
-                    prompt = batch.prompts[at - 1] if at else ""
-                    tests[len(found) + at] = (panel.model, (cell.name, str(panel.perturbation), prompt), test)
+                    family = cell.name, str(panel.perturbation), PROMPTS if at else TASKS
+                    tests[len(found) + at] = (panel.model, family, test)
                 found.extend(_estimates(cell, sums, batch))
         yield from _with_verdicts(found, tests, 1 - settings.level)
 
@@ -201,7 +202,7 @@ def _margin(cases: int, thresholds: Thresholds) -> float:
 def _with_verdicts(
     found: Sequence[Estimate], tests: Mapping[int, tuple[str, tuple[str, ...], _ChanceTest]], alpha: float
 ) -> Iterator[Estimate]:
-    """ba_all's verdict: Holm over the tasks of one model, within a cell and, for single prompts, within the prompt."""
+    """ba_all's verdict: Holm over the tasks of one model, within a cell; for single prompts, over all of them in these tasks."""
     families: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for at, (model, family, _) in tests.items():
         families.setdefault((model, family), []).append(at)
@@ -212,10 +213,11 @@ def _with_verdicts(
         if at not in tests or estimate.value is None or not np.isfinite(adjusted[at]):
             yield estimate
             continue
-        test = tests[at][2]
+        _, family, test = tests[at]
         near = f"at chance if its {100 - 200 * alpha:.3g} % interval is within {test.margin:g} of it"
         estimate = replace(estimate, mde=test.mde if np.isfinite(test.mde) else None)
-        yield judged(estimate, _word(test, adjusted[at], alpha), f"ba_answered other than {CHANCE:g} (Holm over tasks), {near}")
+        rule = f"ba_answered other than {CHANCE:g} (Holm over {family[-1]}), {near}"
+        yield judged(estimate, _word(test, adjusted[at], alpha), rule)
 
 
 def _word(test: _ChanceTest, p: float, alpha: float) -> str:

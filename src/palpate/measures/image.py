@@ -143,6 +143,10 @@ class _Label:
     estimate: Estimate
     narrow_high: float
 
+    def reversed(self, bound: float) -> bool:
+        """True where what it tells apart is shown to go against the labels."""
+        return self.estimate.high is not None and self.estimate.high < -bound
+
 
 def _label_dependence(cell: Cell, batch: Made) -> _Label:
     score, how = _score(cell)
@@ -174,6 +178,7 @@ def _with_verdict(found: Estimate, label: _Label, cell: Cell, batch: Made, setti
     bounds = settings.thresholds
     rule = (
         f"uses the image where this and label_dependence lie above {bounds.image_dependence:g} and {bounds.label_dependence:g}; "
+        f"sees, but says the opposite where label_dependence lies below {-bounds.label_dependence:g}; "
         f"ignores it where this does not, and lies below {bounds.ignored:g}; looks but blind where this does, and label_dependence "
         f"does not and lies below {bounds.blind:g} ({100 * (2 * batch.level - 1):.3g} % interval)"
     )
@@ -189,6 +194,8 @@ def _word(found: Estimate, label: _Label, bounds: Thresholds) -> str | None:
         return "undetermined"
     if label.estimate.low > bounds.label_dependence:
         return "uses the image"
+    if label.reversed(bounds.label_dependence):
+        return "sees, but says the opposite"
     return "looks but blind" if label.narrow_high < bounds.blind else "undetermined"
 
 

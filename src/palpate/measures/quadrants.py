@@ -19,6 +19,8 @@ from palpate.stats.resampling import Array
 
 QUADRANTS = ("ideal", "fragile", "dangerous", "worst")
 RELIES = 0.5
+ONE_WORDING = "one wording: consistency needs at least two of the same cell"
+NOT_BOTH = "no case was read under two wordings, and without an image"
 NO_NULL = "no null image was asked: add blank, noise, no_image or other_modality to the study's perturbations"
 
 
@@ -29,7 +31,8 @@ class Quadrants:
     question: ClassVar[int] = 5
     estimates: ClassVar[Mapping[str, str]] = {
         "quadrant_share": "Share of cases: ideal (consistent over wordings, and the answer is another on null images), fragile "
-        "(not consistent, another), dangerous (consistent, the same), worst (neither); cases read with and without an image",
+        "(not consistent, another), dangerous (consistent, the same), worst (neither); cases read under two wordings, and "
+        "on a null image",
     }
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
@@ -52,14 +55,16 @@ def _quadrants(cell: Cell, nulls: Sequence[Cell], batch: Made, settings: Measure
         differs, both = change(counts, kind_counts(null))
         moved, pairs = moved + differs.sum(axis=1), pairs + both.sum(axis=1)
     reliant = moved > RELIES * pairs
-    used = ((total > 0) & (pairs > 0))[:, None].astype(float)
+    # One reading agrees with itself: it says nothing of consistency.
+    worded = (counts.sum(axis=-1) > 0).sum(axis=1) > 1
+    used = (worded & (pairs > 0))[:, None].astype(float)
     clusters = int(clusters_in_use(cell, used > 0)[0])
     members: tuple[Array, ...] = (consistent & reliant, ~consistent & reliant, consistent & ~reliant, ~consistent & ~reliant)
     least = settings.thresholds.consistent
     how = (
         f"{CLUSTERED}; consistent: at least {100 * least:.3g} % of the wordings end alike; another: in over half of the comparisons"
     )
-    why = "no case was read with and without an image" if nulls else NO_NULL
+    why = NO_NULL if not nulls else ONE_WORDING if len(cell.prompts) < 2 else NOT_BOTH
     for name, member in zip(QUADRANTS, members, strict=True):
         share = rate(cell, member[:, None] * used, used)
         found = whole(batch, "quadrant_share", share.value, share_interval(share, clusters, batch.level), how, why, clusters)

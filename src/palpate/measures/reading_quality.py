@@ -250,10 +250,13 @@ class _Quality:
         """Rogan–Gladen with the error rates seen in all of the model's labels; their noise is in the interval."""
         weight, _ = self.weights(np.ones(here.size, np.bool_))
         said, true = self.said[self.labelled], self.true[self.labelled]
+        cluster = self.found.cluster[self.labelled]
         rates = []
         for of, right in ((true, said), (~true, ~said)):
             w = weight * of
-            rates.append((float((w * right).sum() / w.sum()) if w.sum() else float("nan"), effective_number(w)))
+            # Answers of one patient tend to be misread together: they count for no more than the patients they come from.
+            size = min(effective_number(w), float(np.unique(cluster[w > 0]).size))
+            rates.append((float((w * right).sum() / w.sum()) if w.sum() else float("nan"), size))
         sums = cluster_sums(np.stack([self.said[here], np.ones(here.sum())], axis=1), self.found.cluster[here], self.found.clusters)
         seen = replicate(sums, self.draws).map(lambda rows: rows[:, 0] / rows[:, 1])
         value = float(rogan_gladen(seen.value, rates[0][0], rates[1][0]))

@@ -29,6 +29,8 @@ STEADY = {  # what a small spread amounts to where the model is not shown to kno
 LOOKS = {
     "uses the image": "It uses the image.",
     "looks but blind": "It looks, but does not see the condition.",
+    "sees, but says the opposite": "It tells the cases apart, and says the opposite of the reference: check the labels, and which "
+    "answer counts as positive.",
     "ignores the image": "It ignores the image.",
     "undetermined": "These images cannot tell whether it uses the image.",
 }

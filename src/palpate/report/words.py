@@ -26,6 +26,7 @@ SYMBOLS = {
     "undetermined": "?",
     "uses the image": "✓",
     "looks but blind": "✗",
+    "sees, but says the opposite": "✗",
     "ignores the image": "✗",
     "nothing lost": "✓",
     "threshold problem": "✗",

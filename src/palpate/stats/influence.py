@@ -72,13 +72,29 @@ class Linear:
         return Linear(value, np.concatenate([mean.influence[..., None], self.influence], axis=-1))
 
 
-def ratio(top: Array, bottom: Array, cluster: NDArray[np.int64], clusters: int) -> Linear:
-    """Σ top / Σ bottom over the cases, of (n, …) arrays: a rate, with the denominator as random as the numerator."""
+def within(each: Array, label: NDArray[np.int8]) -> Array:
+    """(n, …) influences of cases less the mean of their class: what is left to chance where a study chose how many there are.
+
+    The variance of stratified sampling; the mean of a class says how the statistic would move were there more of that class.
+    """
+    found = np.array(each, np.float64)
+    for y in (0, 1):
+        rows = label == y
+        if rows.any():
+            found[rows] -= found[rows].mean(axis=0)
+    return found
+
+
+def ratio(top: Array, bottom: Array, cluster: NDArray[np.int64], clusters: int, *, label: NDArray[np.int8] | None = None) -> Linear:
+    """Σ top / Σ bottom over the cases, of (n, …) arrays: a rate, with the denominator as random as the numerator.
+
+    With ``label`` the interval holds for the balance of the classes as it is (``within``).
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = bottom.sum(axis=0)
         value = top.sum(axis=0) / whole
-        influence = cluster_sums((top - value * bottom) / whole, cluster, clusters)
-    return Linear(np.asarray(value), influence)
+        each = (top - value * bottom) / whole
+    return Linear(np.asarray(value), cluster_sums(each if label is None else within(each, label), cluster, clusters))
 
 
 def share_interval(statistic: Linear, clusters: ArrayLike, level: float) -> Interval:

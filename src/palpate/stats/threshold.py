@@ -54,3 +54,14 @@ def right_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bo
         right = (score[at, p] > cuts) == (label[at] == 1)
         found[at, p] = np.where(np.isfinite(cuts), right, np.nan)
     return found
+
+
+def right_in_sample(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_]) -> Array:
+    """The same at the threshold fitted on all the cases in use, themselves included: on average, too good."""
+    found = np.full(score.shape, np.nan)
+    for p in range(score.shape[1]):
+        at = np.flatnonzero(used[:, p])
+        if at.size > 1:
+            cut = best_thresholds(score[at, p], label[at], np.ones((1, at.size), bool))[0]
+            found[at, p] = (score[at, p] > cut) == (label[at] == 1) if np.isfinite(cut) else np.nan
+    return found

@@ -199,6 +199,19 @@ def test_holm_holds_over_the_tasks_of_a_model():
     assert alone.value == among.value
 
 
+def test_single_prompts_answer_for_all_the_prompts_of_all_tasks():
+    """One of twelve prompts above chance with p ≈ 0.03 is what chance gives; alone, it would be called above."""
+    label = np.arange(120) % 2
+    better = np.where(np.arange(120) < 72, label == 1, label == 0)
+    null = np.where(np.arange(120) // 2 % 2 == 0, label == 1, label == 0)
+    codes = np.where(np.stack([better, *[null] * 11], axis=1), POSITIVE, NEGATIVE)
+    many = next(e for e in estimates(panel(codes, label)) if e.measure == "ba_all" and e.by.get("prompt") == "target0")
+    alone = of_cell(iter(estimates(panel(codes[:, :1], label))), "ba_all")
+    assert (many.value, alone.verdict) == (alone.value, "above chance")
+    assert many.verdict == "undetermined"
+    assert "Holm over the prompts of all tasks" in many.method
+
+
 def test_order_of_panels_and_of_rows_is_of_no_account():
     panels = [Planted(20, 2, 3).panel(s, model=f"m{s}", task=f"t{t}", cases_seed=t) for t in range(2) for s in range(2)]
     first, second = estimates(*panels), estimates(*panels[::-1])

@@ -35,7 +35,10 @@ def test_the_numbers_are_those_of_the_libraries():
     base = y.mean() * (1 - y.mean())
     assert found["brier_skill"].value == pytest.approx(1 - brier_score_loss(y, logistic(margin)) / base)
     line = sm.Logit(y, sm.add_constant(margin)).fit(disp=False).params
-    assert (found["calibration_intercept"].value, found["calibration_slope"].value) == pytest.approx(tuple(line), rel=1e-4)
+    # Less the bias of maximum likelihood, which tests/unit/stats checks to the digit.
+    assert found["calibration_slope"].value == pytest.approx(line[1], rel=0.06)
+    assert found["calibration_slope"].value < line[1]
+    assert found["calibration_intercept"].value == pytest.approx(line[0], abs=0.02)
     assert found["ece"].value == pytest.approx(ece(logistic(margin), y))
     assert found["ece_corrected"].value == pytest.approx(found["ece"].value - found["ece_null"].value)
     whole = of(one)

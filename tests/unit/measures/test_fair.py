@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 from palpate.measures.fair import Fair
 from palpate.nouns import Lineage, Panel
 from palpate.parts import Measure, MeasureSettings
+from palpate.stats.folds import grouped_folds
+from palpate.stats.resampling import generator
 from planted import Planted
 from planted_margins import Seen
 
@@ -55,22 +57,48 @@ def test_a_shifted_threshold_is_no_difference_in_what_is_told_apart():
     assert found["delta_ba_best_prompts"].verdict == "better"
 
 
-def test_each_model_is_scored_with_its_own_prompt_chosen_on_the_other_half():
+def test_each_model_is_scored_with_its_own_prompt_chosen_on_other_cases():
     """Base is good under prompt 0 only, tuned under prompt 3 only: under common prompts alike, under their own too."""
     base = Seen(200, 2, 4, signal=(2.5, 0.1, 0.1, 0.1))
     tuned = Seen(200, 2, 4, signal=(0.1, 0.1, 0.1, 2.5))
     found = of(two(base, tuned))["delta_ba_best_prompts"]
     assert abs(found.value) < 0.07
-    assert "target0 and target3; target0 and target3" in found.method
+    assert "target0 and target3" in found.method
+    assert found.n_cases == pytest.approx(400 * 2 / 3, abs=4), "the third that chose is not scored"
+    assert found.n_left_out == 400 - found.n_cases
     better = of(two(base, replace(tuned, signal=(0.1, 0.1, 0.1, 4.0))))["delta_ba_best_prompts"]
     assert better.verdict == "better"
     # Φ(2) − Φ(1.25)
     assert better.value == pytest.approx(0.977 - 0.894, abs=0.05)
 
 
-def test_choosing_on_the_other_half_gains_nothing_where_all_prompts_are_alike():
-    values = [of(two(Seen(40, 1, 12, 0.5), Seen(40, 1, 1, 0.5, within_case=0.5), seed=s)) for s in range(3)]
-    assert values == [{}] * 3, "prompts that the other model was not asked: nothing to compare"
+def test_the_cases_that_choose_the_prompts_are_not_scored():
+    """What is scored is, by hand, the plain difference of both chosen columns on the cases that did not choose, patients whole."""
+    panels = two(Seen(60, 3, 5, 0.4), Seen(60, 3, 5, 0.4), seed=5)
+    found = of(panels)["delta_ba_best_prompts"]
+    first = panels[0]
+    rng = generator(SETTINGS.seed, first.task, "best prompts")
+    choosing = grouped_folds(first.label, first.cluster, 3, rng) == 0
+    assert not set(first.cluster[choosing]) & set(first.cluster[~choosing])
+
+    def score(one: Panel, prompt: int, rows: np.ndarray) -> float:
+        right = one.outcome[:, prompt, 0] == np.where(one.label == 1, 0, 1)
+        return float(np.mean([right[rows & (one.label == y)].mean() for y in (0, 1)]))
+
+    best = [max(range(5), key=lambda p, one=one: score(one, p, choosing)) for one in panels]
+    base, tuned = (score(one, p, ~choosing) for one, p in zip(panels, best, strict=True))
+    assert found.value == pytest.approx(tuned - base)
+    assert found.mde is not None
+    assert found.mde > found.high - found.value
+
+
+def test_models_that_were_not_asked_the_same_are_not_compared():
+    for found in of(two(Seen(40, 1, 12, 0.5), Seen(40, 1, 1, 0.5, within_case=0.5))).values():
+        assert found.value is None
+        assert "not asked the same" in found.reason
+
+
+def test_choosing_on_other_cases_gains_nothing_where_all_prompts_are_alike():
     gains = [of(two(Seen(40, 1, 12, 0.5), Seen(40, 1, 12, 0.5), seed=s))["delta_ba_best_prompts"].value for s in range(30)]
     assert abs(np.mean(gains)) < 0.05
 

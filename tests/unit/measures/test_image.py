@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import entropy
 
 from palpate.measures.image import Image
-from palpate.nouns import Panel
+from palpate.nouns import VERDICTS, Panel
 from palpate.parts import Measure, MeasureSettings
 from planted import panel
 from planted_margins import Blind, Seen, null
@@ -57,6 +57,15 @@ def test_the_three_verdicts():
     rng = np.random.default_rng(0)
     nothing_seen = replace(nothing_seen, margin=rng.normal(0, 1, nothing_seen.margin.shape))
     assert of([nothing_seen, null(nothing_seen)])["image_dependence"].verdict == "looks but blind"
+
+
+def test_telling_the_cases_apart_the_wrong_way_round_is_not_being_blind():
+    panels = [replace(p, label=(1 - p.label).astype(np.int8)) for p in looking()]
+    found = of(panels)
+    assert found["label_dependence"].high < 0
+    assert found["image_dependence"].verdict == "sees, but says the opposite"
+    assert "says the opposite where" in found["image_dependence"].method
+    assert found["image_dependence"].verdict in VERDICTS
 
 
 def test_a_model_that_answers_at_random_is_not_taken_to_look_where_it_was_asked_twice():

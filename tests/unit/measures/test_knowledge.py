@@ -13,6 +13,7 @@ from palpate.measures.knowledge import Knowledge
 from palpate.measures.wording import Wording
 from palpate.nouns import Panel
 from palpate.parts import Measure, MeasureSettings
+from palpate.stats.threshold import best_thresholds
 from planted import Planted, panel
 from planted_margins import Seen
 
@@ -38,6 +39,23 @@ def test_says_no_but_knows_is_a_threshold_problem():
 def test_sees_little_and_says_it_is_a_knowledge_problem_and_sees_well_has_lost_nothing():
     assert of(Seen(300, 2, 4, 0.4).panel())["criterion_loss"].verdict == "knowledge problem"
     assert of(Seen(300, 2, 4, 3.0).panel())["criterion_loss"].verdict == "nothing lost"
+
+
+def test_the_high_end_allows_for_what_fitting_a_threshold_on_other_cases_loses():
+    """The margin's own line is the best one: out of fold it looks worse, and the interval must not believe it."""
+    tops = []
+    for s in range(20):
+        one = Seen(60, 1, 6, 1.5, within_cluster=0.0).panel(s)
+        found = of(one)["criterion_loss"]
+        by_hand = []
+        for p in range(6):
+            cut = best_thresholds(one.margin[:, p, 0], one.label, np.ones((1, 60), bool))[0]
+            fitted, said = one.margin[:, p, 0] > cut, one.outcome[:, p, 0] == 0
+            by_hand.append(np.mean([(fitted[one.label == y] == y).mean() - (said[one.label == y] == y).mean() for y in (0, 1)]))
+        assert found.high > np.mean(by_hand) > found.value
+        assert found.low < found.value
+        tops.append(found.high > 0)
+    assert all(tops)
 
 
 def test_refusals_are_part_of_what_threshold_and_format_cost():

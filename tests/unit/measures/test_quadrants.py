@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,8 +41,6 @@ def test_each_case_falls_into_its_quadrant():
 
 
 def test_what_counts_as_consistent_can_be_set():
-    from dataclasses import replace
-
     from palpate.parts import Thresholds
 
     lax = replace(MeasureSettings(), thresholds=replace(Thresholds(), consistent=0.6))
@@ -59,3 +59,18 @@ def test_without_a_null_image_there_is_a_reason():
     for e in shares(planted()[:1]).values():
         assert e.value is None
         assert "no null image" in e.reason
+
+
+def test_one_reading_agrees_with_itself_and_says_nothing_of_consistency():
+    alone = [
+        replace(p, prompts=p.prompts[:1], outcome=p.outcome[:, :1], margin=p.margin[:, :1], mass=p.mass[:, :1]) for p in planted()
+    ]
+    for e in shares(alone).values():
+        assert e.value is None
+        assert "one wording" in e.reason
+    few = planted()
+    few[0].outcome[1:5, 1:] = -1  # read under one wording alone: not among the consistent
+    found = shares(few)
+    assert found["ideal"].n_cases == 35
+    assert found["ideal"].value == pytest.approx(5 / 35)
+    assert sum(e.value for e in found.values()) == pytest.approx(1)

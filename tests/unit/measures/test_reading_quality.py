@@ -112,6 +112,23 @@ def test_the_corrected_accuracy_comes_back(labels):
     assert np.mean(values) == pytest.approx(np.mean(truths), abs=0.012)
 
 
+def test_labels_of_a_few_patients_say_less_than_as_many_of_many():
+    """Answers of one patient tend to be misread together: the error rates count for no more than the patients they come from."""
+    widths = []
+    for per_case in (1, 4):
+        panel = misread(PLAN.panel(seed=3), 0.07, 0, 3)
+        human = np.full(panel.outcome.shape, -1, np.int8)
+        if per_case == 1:
+            human[:40, 0] = PLAN.panel(seed=3).outcome[:40, 0]
+        else:
+            human[:10] = PLAN.panel(seed=3).outcome[:10]
+        settings = replace(SETTINGS, thresholds=Thresholds(kappa=0.0))
+        e = measured(replace(panel, human=human), settings=settings)[("accuracy_corrected", "target", "t")]
+        assert "Rogan–Gladen by 40 labelled" in e.method
+        widths.append(e.high - e.low)
+    assert widths[1] > 1.15 * widths[0]
+
+
 def test_below_the_studys_bound_nothing_is_corrected_and_it_says_why():
     panel = misread(PLAN.panel(seed=5), 0.25, 300, seed=1)
     found = measured(panel)

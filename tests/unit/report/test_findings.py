@@ -211,7 +211,11 @@ def test_the_image_is_spoken_of_only_where_it_was_taken_away(view: ReportView) -
 
 def test_the_other_verdicts_on_the_image(view: ReportView) -> None:
     blank = estimate("image_dependence", 0.0, 0.06, None, **BY, null_image="blank")
-    for verdict, said in (("looks but blind", "does not see the condition."), ("ignores the image", "ignores the image.")):
+    for verdict, said in (
+        ("looks but blind", "does not see the condition."),
+        ("ignores the image", "ignores the image."),
+        ("sees, but says the opposite", "which answer counts as positive."),
+    ):
         f = found(view, 5, estimate("image_dependence", -0.01, 0.02, verdict, **BY), blank)
         assert (f.symbol, f.verdict) == ("✗", verdict)
         assert f.sentence.endswith(said)

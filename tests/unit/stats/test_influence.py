@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from palpate.stats.influence import Linear, change_interval, ratio, share_interval, spread_noise
+from palpate.stats.influence import Linear, change_interval, ratio, share_interval, spread_noise, within
 from palpate.stats.intervals import proportion_interval, shift_interval
 from palpate.stats.resampling import cluster_sums, draw_clusters, replicate
 from palpate.stats.variance import balanced_prompt_variance, spread_difference, spread_with_noise
@@ -100,3 +100,19 @@ def test_the_difference_of_two_spreads_holds_its_level():
         low, high = spread_difference(first, second, 0.5)
         held += low <= 0.04 <= high
     assert 0.93 < held / 1000 < 0.985
+
+
+def test_a_rate_holds_for_the_balance_of_the_study():
+    """Of 100 + 100 cases, right .9 and .3: the standard deviation over new samples of as many of each, not of 200 from the pool."""
+    rng = np.random.default_rng(0)
+    label = (np.arange(200) % 2).astype(np.int8)
+    values, errors, wide = [], [], []
+    for _ in range(2000):
+        top = (rng.random(200) < np.where(label == 1, 0.9, 0.3)).astype(float)
+        found = ratio(top, np.ones(200), np.arange(200), 200, label=label)
+        values.append(float(found.value))
+        errors.append(float(found.variance(200)) ** 0.5)
+        wide.append(float(ratio(top, np.ones(200), np.arange(200), 200).variance(200)) ** 0.5)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.05)
+    assert np.mean(wide) > 1.2 * np.std(values)
+    assert within(np.arange(4.0), np.array([0, 0, 1, 1], np.int8)) == pytest.approx([-0.5, 0.5, -0.5, 0.5])

@@ -206,7 +206,7 @@ BROKEN: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         SOURCE,
         SOURCE + "\nlabels = { positive = ['flu'], negative = ['well'] }",
         "tasks[0].source",
-        ("'normal' (6), 'pneumonia' (6)", "positive flu", "[tasks.labels]"),
+        ("'normal' (6), 'pneumonia' (6)", "positive flu", "labels = {"),
     ),
 }
 

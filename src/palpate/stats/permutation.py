@@ -12,9 +12,6 @@ from palpate.stats.resampling import Array
 GAUSSIAN_FROM = 1000
 """From this many clusters that differ over prompts, draws come from the permutation's exact mean and covariance, as a normal."""
 
-CHUNK_VALUES = 300_000
-"""Values permuted at once: few enough to stay in the processor's cache."""
-
 POOL = 1024
 """Random permutations drawn for one null, each used with all its shifts."""
 
@@ -53,19 +50,12 @@ def permutation_null(table: Array, draws: int, rng: np.random.Generator) -> Perm
 
 def _permuted_totals(rows: Array, draws: int, rng: np.random.Generator) -> Array:
     """(draws, prompts) column sums after permuting every row afresh in every draw."""
-    clusters, prompts = rows.shape
-    totals = np.zeros((draws, prompts))
-    if clusters == 0:
+    totals = np.zeros((draws, rows.shape[1]))
+    if rows.shape[0] == 0:
         return totals
-    flat = rows.ravel()
-    pool = _pool(prompts, rng)
-    offsets = (np.arange(clusters) * prompts)[:, None]
-    block = max(1, CHUNK_VALUES // rows.size)
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        order = pool[rng.integers(0, len(pool), (size, clusters))]
-        order += offsets
-        totals[start : start + size] = flat[order].sum(axis=1)
+    pool = _pool(rows.shape[1], rng)
+    for row in rows:  # a row at a time: its draws fit the processor's cache
+        totals += row.take(pool.take(rng.integers(0, len(pool), draws), axis=0))
     return totals
 
 

@@ -87,8 +87,13 @@ def test_the_normal_limit_agrees_with_permuting(monkeypatch):
     assert exact.p == pytest.approx(normal.p, abs=0.04)
 
 
-def test_blocks_do_not_change_the_draws_kind(monkeypatch):
-    monkeypatch.setattr("palpate.stats.permutation.CHUNK_VALUES", 500)
+def test_the_draws_have_the_permutation_variance_exactly_in_expectation():
     table = scores(30, 5, 0)
     null = permutation_null(table, 2000, np.random.default_rng(0))
     assert np.isclose((null.deviations**2).mean(), table.var(axis=1, ddof=1).sum(), rtol=0.08)
+
+
+def test_every_row_is_permuted_on_its_own():
+    """Two rows with one 1 each: their ones fall on the same prompt in one draw of five, and then the range is 2."""
+    null = permutation_null(np.eye(2, 5), 4000, np.random.default_rng(3))
+    assert np.isclose((null.ranges == 2).mean(), 0.2, atol=0.025)

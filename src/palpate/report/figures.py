@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate, Form
 from palpate.report import words
+from palpate.report.chart_style import GREY, safe, styled
 from palpate.report.findings import findings, tally
 from palpate.report.view import ReportView, TaskCard
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-GREY, BAND, GRID = "#7d8590", "rgba(125,133,144,.38)", "rgba(125,133,144,.25)"
+BAND = "rgba(125,133,144,.38)"
 SHADES = ((0.0, "rgba(0,114,178,0)"), (1.0, "rgba(0,114,178,.6)"))  # see-through, so that text stays legible on light and dark
 EQUIVALENCE = 5.0  # points within which a difference counts as none (METHODS D2)
 FORM_MARKS = {Form.YES_NO: (BLUE, "circle"), Form.AB: (ORANGE, "diamond"), Form.BA: (GREEN, "square")}
@@ -83,7 +83,7 @@ class _Rows:
             showgrid=False,
         )
         figure.update_xaxes(title=x)
-        return _styled(figure, title, round(height + ROW * self.length))
+        return styled(figure, title, round(height + ROW * self.length))
 
 
 def accuracy(view: ReportView) -> Figure | None:
@@ -222,7 +222,7 @@ def silences(view: ReportView, task: TaskCard) -> Figure | None:
             textfont={"size": 11},
             customdata=[
                 [
-                    f"{_safe(m.name)}, {_safe(p)}: {words.percent(rates.get((p, m.name)))} without a definite answer"
+                    f"{safe(m.name)}, {safe(p)}: {words.percent(rates.get((p, m.name)))} without a definite answer"
                     for m in view.models
                 ]
                 for p in names
@@ -249,7 +249,7 @@ def silences(view: ReportView, task: TaskCard) -> Figure | None:
         fixedrange=True,
     )
     title = f"{words.titles(view)[task.name]}: no definite answer, by wording"
-    return _styled(figure, title, 120 + CELL * len(names))
+    return styled(figure, title, 120 + CELL * len(names))
 
 
 def pairs(view: ReportView) -> Figure | None:
@@ -374,45 +374,22 @@ def _percent_told(e: Estimate) -> str:
 
 def _hover(value: str, between: str, e: Estimate) -> str:
     bounds = f" ({between})" if between else ""
-    verdict = f", {_safe(e.verdict)}" if e.verdict else ""
-    return f"{_safe(e.by.get('model') or e.by.get('tuned') or '')}<br>{value}{bounds}{verdict}<br>{words.count(e.n_cases, 'image')}"
+    verdict = f", {safe(e.verdict)}" if e.verdict else ""
+    return f"{safe(e.by.get('model') or e.by.get('tuned') or '')}<br>{value}{bounds}{verdict}<br>{words.count(e.n_cases, 'image')}"
 
 
 def _asked(e: Estimate, text: str) -> str:
     short = " ".join(text.split())
     lines = wrap(short if len(short) <= 300 else short[:299] + "…", 60)
-    return f"{_told(e)}<br><b>{_safe(e.by['prompt'])}</b><br>{'<br>'.join(_safe(part) for part in lines)}"
-
-
-def _safe(text: str) -> str:
-    """Plotly reads a little HTML and its own ``%{…}`` in texts: what comes from outside must stay text."""
-    return escape(words.line(text), quote=False).replace("{", "&#123;").replace("$", "&#36;")
+    return f"{_told(e)}<br><b>{safe(e.by['prompt'])}</b><br>{'<br>'.join(safe(part) for part in lines)}"
 
 
 def _name(text: str) -> str:
     """A name on an axis or over a group: safe, and no longer than leaves the chart room."""
     short = words.line(text)
-    return _safe(short if len(short) <= LONGEST else short[: LONGEST - 1] + "…")
+    return safe(short if len(short) <= LONGEST else short[: LONGEST - 1] + "…")
 
 
 def _title(question: str, view: ReportView, number: int) -> str:
     told = tally(findings(view), number)
     return f"{question} {told[0].upper()}{told[1:]}" if told else question
-
-
-def _styled(figure: Figure, title: str, height: int) -> Figure:
-    figure.update_layout(
-        title={"text": _safe(title), "x": 0, "xref": "paper", "automargin": True, "yref": "container", "font": {"size": 15}},
-        height=height,
-        margin={"l": 8, "r": 14, "t": 8, "b": 8},
-        template={},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12, "color": GREY},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left", "font": {"size": 12}},
-        hoverlabel={"align": "left"},
-        hovermode="closest",
-    )
-    figure.update_xaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
-    figure.update_yaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8, ticks="")
-    return figure

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
 from palpate.report import words
+from palpate.report.chart_style import GREY, safe, styled
 from palpate.report.view import ReportView, TaskCard
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ STAGES = {
 }
 """Stage → what it is called under the chart, in the order information flows."""
 MARKS = (("#0072B2", "circle"), ("#E69F00", "diamond"), ("#009E73", "square"), ("#CC79A7", "cross"), ("#56B4E9", "star"))
-LOSS, GREY, GRID = "#D55E00", "#7d8590", "rgba(125,133,144,.25)"
+LOSS, HEIGHT = "#D55E00", 420
 HOVER = "%{customdata}<extra></extra>"
 
 
@@ -58,7 +58,7 @@ def ladder(view: ReportView, task: TaskCard) -> Figure | None:
         fixedrange=True,
     )
     figure.update_yaxes(title="balanced accuracy", range=[0.38, 1.02], dtick=0.1, fixedrange=True)
-    return _styled(figure, title)
+    return styled(figure, title, HEIGHT)
 
 
 def _told(lost: list[Estimate], models: list[str]) -> str:
@@ -87,7 +87,7 @@ def _line(model: str, found: dict[str, Estimate], stages: list[str], at: int, co
             "width": 3,
         },
         mode="lines+markers",
-        name=_safe(model),
+        name=safe(model),
         customdata=[_hover(model, e) for _, e in shown],
         hovertemplate=HOVER,
         line={"color": colour, "width": 2},
@@ -133,27 +133,4 @@ def _hover(model: str, e: Estimate) -> str:
     stage = STAGES[e.by["stage"]].replace("<br>", " ")
     between = words.interval(e)
     bounds = f" ({between})" if between else ""
-    return f"{_safe(model)}<br>{stage}: {words.score(e.value)}{bounds}<br>{words.count(e.n_cases, 'image')}"
-
-
-def _safe(text: str) -> str:
-    """Plotly reads a little HTML and its own ``%{…}``: what comes from outside must stay text."""
-    return escape(words.line(text), quote=False).replace("{", "&#123;").replace("$", "&#36;")
-
-
-def _styled(figure: Figure, title: str) -> Figure:
-    figure.update_layout(
-        title={"text": _safe(title), "x": 0, "xref": "paper", "automargin": True, "yref": "container", "font": {"size": 15}},
-        height=420,
-        margin={"l": 8, "r": 14, "t": 8, "b": 8},
-        template={},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12, "color": GREY},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left", "font": {"size": 12}},
-        hoverlabel={"align": "left"},
-        hovermode="closest",
-    )
-    figure.update_xaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
-    figure.update_yaxes(title_font_size=12, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8, ticks="")
-    return figure
+    return f"{safe(model)}<br>{stage}: {words.score(e.value)}{bounds}<br>{words.count(e.n_cases, 'image')}"

@@ -111,7 +111,7 @@ class Judging:
 
     def _told(self, unread: Unread, rubric: Rubric, question: Prompt, waiting: dict[str, _Question]) -> ReadText | None:
         """What the model has already said to this question; else the question waits to be asked."""
-        key = keys.trial_key(self._identity, keys.image_digest(TEXT), NOTHING_CHANGED, keys.prompt_digest(question), 0)
+        key = keys.scattered_key(self._identity, keys.image_digest(TEXT), NOTHING_CHANGED, keys.prompt_digest(question), 0)
         if key not in waiting:
             last = self._replies.last(key)
             if last is not None and (read := self._said(last[1], unread, rubric)) is not None:

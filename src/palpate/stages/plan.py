@@ -58,16 +58,14 @@ class Plan:
         """Every Block of one model, in an order that depends on the study alone."""
         digest = self.model_digests[model.name]
         for task in self.study.tasks:
-            prompts = [(p, keys.prompt_digest(p)) for p in task.prompts]
+            asked = [(p, r) for p in task.prompts for r in range(self.study.repeats)]
+            prompts = [keys.prompt_digest(p) for p in task.prompts]
             for case in self.cases[task.name].cases:
                 image = keys.image_digest(case)
                 for perturbation in self.study.perturbations:
                     changed = self.perturbation_digests[perturbation]
-                    trials = tuple(
-                        Trial(keys.trial_key(digest, image, changed, asked, r), model.name, task.name, case.id, perturbation, p, r)
-                        for p, asked in prompts
-                        for r in range(self.study.repeats)
-                    )
+                    named = zip(keys.block_keys(digest, image, changed, prompts, self.study.repeats), asked, strict=True)
+                    trials = tuple(Trial(key.hex(), model.name, task.name, case.id, perturbation, p, r) for key, (p, r) in named)
                     yield Block(model.name, task.name, case, perturbation, trials)
 
     def record(self) -> dict[str, Any]:

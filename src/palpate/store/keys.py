@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from palpate.nouns import Case, Perturbation, Prompt, Response
 
-KEY_VERSION = 1
+KEY_VERSION = 2
+"""2: keys of one model and image stand together. 1: anywhere; migrations.py knows how ledgers of that time named their trials."""
+KEY_BYTES, PLACE_BYTES = 16, 2
 
 
 def digest(value: Any) -> str:
@@ -52,8 +54,33 @@ def prompt_digest(prompt: Prompt) -> str:
 
 def trial_key(model: str, image: str, perturbation: str, prompt: str, repeat: int) -> str:
     """The key of a trial, from the four digests above and the repeat: 32 hex digits."""
-    joined = "\0".join((str(KEY_VERSION), model, image, perturbation, prompt, str(repeat)))
-    return hashlib.blake2b(joined.encode("ascii"), digest_size=16).hexdigest()
+    return block_keys(model, image, perturbation, (prompt,), repeat + 1)[repeat].hex()
+
+
+def block_keys(model: str, image: str, perturbation: str, prompts: Iterable[str], repeats: int) -> list[bytes]:
+    """The keys of all trials of a Block, 16 bytes each: prompt by prompt (their digests), repeat by repeat.
+
+    The first two bytes tell the model and the image, the others everything: what is asked together stands together in the
+    ledger's index, so that adding to ten million answers touches a page an image and not a page an answer.
+    """
+    place = hashlib.blake2b(f"{model}\0{image}".encode("ascii"), digest_size=PLACE_BYTES).digest()
+    begun = f"{KEY_VERSION}\0{model}\0{image}\0{perturbation}\0".encode("ascii")
+    state = hashlib.blake2b(begun, digest_size=KEY_BYTES - PLACE_BYTES)
+    counts = [f"\0{repeat}".encode("ascii") for repeat in range(repeats)]
+    found = []
+    for prompt in prompts:
+        asked = prompt.encode("ascii")
+        for count in counts:
+            whole = state.copy()
+            whole.update(asked + count)
+            found.append(place + whole.digest())
+    return found
+
+
+def scattered_key(model: str, image: str, perturbation: str, prompt: str, repeat: int) -> str:
+    """A key of version 1, which says nothing of where it stands: of trials in older ledgers, and of a judge's questions in all."""
+    joined = "\0".join(("1", model, image, perturbation, prompt, str(repeat)))
+    return hashlib.blake2b(joined.encode("ascii"), digest_size=KEY_BYTES).hexdigest()
 
 
 SEAL_BYTES = 8

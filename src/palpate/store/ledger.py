@@ -38,8 +38,8 @@ from palpate.nouns import (
 from palpate.store import keys
 from palpate.store.migrations import READERS, migrate
 
-SCHEMA_VERSION = 3  # a change here needs a step in migrations.py
-READABLE = frozenset(("1", "2", "3"))
+SCHEMA_VERSION = 4  # a change here needs a step in migrations.py
+READABLE = frozenset(("1", "2", "3", "4"))
 """Schemas that can be read as they are, where a folder may not be written."""
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -126,6 +126,7 @@ class Ledger:
             with self._transaction():
                 version = str(migrate(db, int(version), SCHEMA_VERSION))
         self.has_readers = version not in ("1", "2")
+        self.scattered = version in ("1", "2", "3")  # its keys are of version 1
         readable = READABLE if read_only else {str(SCHEMA_VERSION)}
         if version not in readable:
             raise LedgerError(

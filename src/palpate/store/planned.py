@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from palpate.errors import RunError
@@ -32,6 +33,7 @@ class Planned:
         if record is None:
             raise RunError("nothing was asked yet", where=str(ledger.path.parent), hint="`palpate run STUDY.toml --out RUN`")
         self._record: dict[str, Any] = record
+        self._scattered = ledger.scattered
         self.repeats: int = record["repeats"]
         self.models: dict[str, str] = record["models"]  # name → digest
         self.tasks: tuple[str, ...] = tuple(record["tasks"])
@@ -70,11 +72,13 @@ class Planned:
     def keys(self, task: str, model: str, perturbation: Perturbation, prompts: tuple[Prompt, ...]) -> Iterator[bytes]:
         """The keys of all trials of one model, task and perturbation: case by case, prompt by prompt, repeat by repeat."""
         changed = self._record["perturbations"][self.perturbations.index(perturbation)]["digest"]
-        questions = [keys.prompt_digest(p) for p in prompts]
+        questions, digest = [keys.prompt_digest(p) for p in prompts], self.models[model]
         for case in self._cases[task]:
-            for question in questions:
-                for repeat in range(self.repeats):
-                    yield bytes.fromhex(keys.trial_key(self.models[model], case.image, changed, question, repeat))
+            if self._scattered:
+                asked = product(questions, range(self.repeats))
+                yield from (bytes.fromhex(keys.scattered_key(digest, case.image, changed, q, r)) for q, r in asked)
+            else:
+                yield from keys.block_keys(digest, case.image, changed, questions, self.repeats)
 
     def all_keys(self) -> Iterator[bytes]:
         """The key of every trial of the plan."""

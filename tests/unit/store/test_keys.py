@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -21,8 +22,24 @@ def test_a_digest_is_that_of_canonical_json() -> None:
 
 def test_keys_are_stable_over_releases() -> None:
     # A changed key would ask everything again: bump KEY_VERSION on purpose, never by accident.
-    assert keys.KEY_VERSION == 1
-    assert keys.trial_key("m", "i", "p", "q", 0) == "1cc401d76afd8913b8fbc425d0272ea1"
+    assert keys.KEY_VERSION == 2
+    assert keys.trial_key("m", "i", "p", "q", 0) == "3ed090237ecac1902f0a4d13b618cd22"
+    assert keys.scattered_key("m", "i", "p", "q", 0) == "1cc401d76afd8913b8fbc425d0272ea1"
+
+
+def test_a_key_is_a_hash_of_its_parts() -> None:
+    place = hashlib.blake2b(b"m\0i", digest_size=2).hexdigest()
+    whole = hashlib.blake2b(b"2\0m\0i\0p\0q\x003", digest_size=14).hexdigest()
+    assert keys.trial_key("m", "i", "p", "q", 3) == place + whole
+
+
+def test_keys_of_a_block_are_those_of_its_trials_and_stand_together() -> None:
+    found = keys.block_keys("m", "i", "p", ("q", "s"), 3)
+    assert [k.hex() for k in found] == [keys.trial_key("m", "i", "p", q, r) for q in "qs" for r in range(3)]
+    assert len(set(found)) == 6
+    assert {k[:2] for k in (*found, *keys.block_keys("m", "i", "other", ("q",), 1))} == {found[0][:2]}
+    assert keys.block_keys("m", "j", "p", ("q",), 1)[0][:2] != found[0][:2]
+    assert keys.block_keys("n", "i", "p", ("q",), 1)[0][:2] != found[0][:2]
 
 
 @pytest.mark.parametrize("position", range(5))

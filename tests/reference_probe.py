@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -19,6 +19,7 @@ from palpate.parts import PerturbationFamily
 PHANTOMS = {"mri": "brain_mri", "xray": "chest_xray", "dermatoscopy": "skin_lesion", "histology": "breast_histology"}
 """Set of perturbations → the phantoms of that modality."""
 SIDE = 48
+UNSEEN = 10**6  # numbers of training images: none of them is a test image's
 
 
 def features(image: Image.Image) -> np.ndarray:
@@ -39,11 +40,21 @@ def features(image: Image.Image) -> np.ndarray:
 
 
 @cache
-def probe(modality: str, training: int) -> Pipeline:
-    """The probe of one modality, trained on ``training`` phantoms of a stream of their own."""
+def probe(modality: str, training: int, family: PerturbationFamily | None = None, severity: int = 0) -> Pipeline:
+    """The probe of one modality, trained on ``training`` phantoms of a stream of their own: as they are, or so perturbed."""
     drawn = [draw(PHANTOMS[modality], i, split="train") for i in range(training)]
+    images = [Image.fromarray(p.image) for p in drawn]
+    if family is not None and severity:
+        images = [changed(family, image, severity, UNSEEN + i) for i, image in enumerate(images)]
     made = make_pipeline(StandardScaler(), PCA(min(64, training // 4), random_state=0), LogisticRegression(C=0.02, max_iter=2000))
-    return made.fit(np.array([features(Image.fromarray(p.image)) for p in drawn]), [p.label for p in drawn])
+    return made.fit(np.array([features(image) for image in images]), [p.label for p in drawn])
+
+
+def changed(family: PerturbationFamily, image: Image.Image, severity: int, number: int) -> Image.Image:
+    """Image ``number`` at that severity, its randomness its own."""
+    made = family.apply(image, severity, np.random.default_rng([number, severity]))
+    assert made is not None
+    return made
 
 
 @cache
@@ -53,14 +64,15 @@ def shown(modality: str, count: int) -> tuple[tuple[Image.Image, ...], np.ndarra
     return tuple(Image.fromarray(p.image) for p in drawn), np.array([p.label for p in drawn])
 
 
-def aurocs(family: PerturbationFamily, modality: str, severities: tuple[int, ...], training: int, count: int) -> Iterator[float]:
-    """AUROC of the probe on the images as they are (severity 0), then at each severity."""
+def aurocs(
+    family: PerturbationFamily, modality: str, severities: tuple[int, ...], training: int, count: int, *, retrained: bool = False
+) -> Iterator[float]:
+    """AUROC of the probe on the images as they are (severity 0), then at each severity; ``retrained`` on images so perturbed.
+
+    A probe trained on clean images says how far the perturbation leads a reader astray; one retrained, how much is left to see.
+    """
     images, label = shown(modality, count)
-
-    def scored(change: Callable[[int, Image.Image], Image.Image]) -> float:
-        rows = np.array([features(change(i, image)) for i, image in enumerate(images)])
-        return float(roc_auc_score(label, probe(modality, training).decision_function(rows)))
-
-    yield scored(lambda i, image: image)
-    for severity in severities:
-        yield scored(lambda i, image, s=severity: family.apply(image, s, np.random.default_rng([i, s])))
+    for severity in (0, *severities):
+        seen = [changed(family, image, severity, i) for i, image in enumerate(images)] if severity else images
+        reader = probe(modality, training, family, severity) if retrained else probe(modality, training)
+        yield float(roc_auc_score(label, reader.decision_function(np.array([features(image) for image in seen]))))

@@ -248,7 +248,8 @@ class Response:
 class Tally:
     """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work.
 
-    ``unasked``: trials put aside because the budget is spent; they stay open.
+    ``unasked``: trials put aside because the budget is spent; they stay open. ``money``: currency and amount of what the
+    study's priced models have taken so far, over every sitting of the run.
     """
 
     done: int
@@ -257,6 +258,7 @@ class Tally:
     errors: int
     model: str
     unasked: int = 0
+    money: tuple[tuple[str, float], ...] = ()
 
 
 class Outcome(StrEnum):

@@ -39,16 +39,17 @@ def run(
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: OnProgress | None = None,
     on_cards: Callable[[Cards], None] | None = None,
+    stopping: asking.Stopping | None = None,
 ) -> Results:
     """Examine: everything from the study to its report, in the folder ``out``. Run again, it goes on where it stopped.
 
-    Raises PalpateError; what was answered by then is kept.
+    Raises PalpateError; what was answered by then is kept. ``stopping``: see ``palpate.stages.ask``.
     """
     planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
     if on_plan is not None:
         on_plan(planned)
     folder = RunFolder(out)
-    ask(planned, folder, on_progress, on_cards)
+    ask(planned, folder, on_progress, on_cards, stopping)
     with folder.writing(study.name, study.to_toml()) as ledger:
         read(study, ledger, on_progress)
         probe(study, ledger, planned.cases)
@@ -60,7 +61,11 @@ def run(
 
 
 def ask(
-    planned: Plan, folder: RunFolder, on_progress: OnProgress | None = None, on_cards: Callable[[Cards], None] | None = None
+    planned: Plan,
+    folder: RunFolder,
+    on_progress: OnProgress | None = None,
+    on_cards: Callable[[Cards], None] | None = None,
+    stopping: asking.Stopping | None = None,
 ) -> Tally:
     """The stages that need the models: look at the images, write down the plan, and ask what is not answered yet.
 
@@ -78,7 +83,7 @@ def ask(
         if cards:
             folder.write("data.json", cards_json(cards))
         try:
-            return asking.ask(planned, ledger, executor, on_progress)
+            return asking.ask(planned, ledger, executor, on_progress, stopping)
         finally:
             executor.close()
 

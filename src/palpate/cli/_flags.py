@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,32 @@ def plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(0)
 
     return wrapped
+
+
+@contextmanager
+def finishing() -> Iterator[Callable[[], bool]]:
+    """While it is entered, the first Ctrl-C lets what is under way be finished and kept; the second stops at once.
+
+    Gives whether Ctrl-C was pressed. Outside the main thread, where Python hears no signal, it is never.
+    """
+    pressed = False
+
+    def hear(number: int, frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        click.echo("\nfinishing the images under way, then it stops; Ctrl-C again stops at once", err=True)
+
+    try:
+        before = signal.signal(signal.SIGINT, hear)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def default_out(name: str) -> Path:
@@ -120,6 +148,7 @@ def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None
             on_plan=lambda planned: announce(planned, out, quiet),
             on_progress=tell,
             on_cards=warn_of_faults,
+            stopping=finishing(),
         )
     for tally in last:
         note_unasked(tally)

@@ -14,6 +14,7 @@ from palpate.cli._flags import (
     WORKERS,
     announce,
     default_out,
+    finishing,
     key_values,
     note_unasked,
     plainly,
@@ -98,7 +99,7 @@ def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
     planned = make_plan(loaded)
     announce(planned, folder.path, quiet=True)
     with progress(quiet=quiet) as advance:
-        done = pipeline.ask(planned, folder, advance, warn_of_faults)
+        done = pipeline.ask(planned, folder, advance, warn_of_faults, finishing())
     click.echo(f"{done.done} of {done.total} asked, {done.reused} of them before, {done.errors} ended as errors: {folder.path}")
     note_unasked(done)
 

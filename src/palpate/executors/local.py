@@ -191,7 +191,7 @@ def _prepare(workers: int, started: Any) -> None:
     with started.get_lock():
         os.environ[WORKER] = str(started.value)  # which of several GPUs is its own
         started.value += 1
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process of a terminal: no traceback from each
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the parent says when to end
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))

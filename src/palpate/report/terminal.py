@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -32,7 +32,10 @@ STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
 
 @contextmanager
 def progress(*, quiet: bool = False, file: IO[str] | None = None) -> Iterator[Callable[[Tally], None]]:
-    """Something to tell the tally to: a live bar with rate and time left on a terminal, plain lines elsewhere, silence if quiet."""
+    """Something to tell the tally to: a live bar on a terminal, a plain line now and then elsewhere, silence if quiet.
+
+    Both tell the rate, the time left, what it has cost and the errors so far.
+    """
     stream = file or sys.stderr
     if quiet:
         yield lambda tally: None
@@ -49,20 +52,22 @@ def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[pace]}"),
         TextColumn("{task.fields[errors]}", style="red"),
     )
-    with Progress(*columns, console=Console(file=stream), transient=True) as bar:
-        task = bar.add_task("asking", total=None, rate="", errors="")
-        pace = _Pace()
+    bar, pace = Progress(*columns, console=Console(file=stream), transient=True), _Pace()
+    task = bar.add_task("asking", total=None, pace="", errors="")
+    try:
 
         def advance(tally: Tally) -> None:
+            bar.start()  # not before: what is said of the plan would stand in the bar's line
             name = words.line(tally.model).replace("[", "\\[")  # a model's name is no markup
-            rate, errors = f"{pace.rate(tally):.0f}/s", _errors(tally).lstrip(", ")
-            bar.update(task, total=tally.total, completed=tally.done, description=name, rate=rate, errors=errors)
+            told = {"description": name, "pace": pace.told(tally), "errors": _errors(tally)}
+            bar.update(task, total=tally.total, completed=tally.done, **told)
 
         yield advance
+    finally:
+        bar.stop()
 
 
 def _lines(stream: IO[str]) -> Callable[[Tally], None]:
@@ -73,17 +78,15 @@ def _lines(stream: IO[str]) -> Callable[[Tally], None]:
         now = time.monotonic()
         if now - last >= PLAIN_SECONDS or (tally.done >= tally.total and not ended):
             last, ended = now, tally.done >= tally.total
-            rate = pace.rate(tally)
-            left = f", {words.duration((tally.total - tally.done) / rate)} left" if rate > 0 and not ended else ""
-            model = words.line(tally.model)
-            stream.write(f"{model}: {tally.done:,} of {tally.total:,} asked, {rate:.0f}/s{left}{_errors(tally)}\n")
+            told = ", ".join(filter(None, (f"{tally.done:,} of {tally.total:,} asked", pace.told(tally), _errors(tally))))
+            stream.write(f"{words.line(tally.model)}: {told}\n")
             stream.flush()
 
     return advance
 
 
 def _errors(tally: Tally) -> str:
-    return f", {words.count(tally.errors, 'error')}" if tally.errors else ""
+    return words.count(tally.errors, "error") if tally.errors else ""
 
 
 class _Pace:
@@ -95,6 +98,15 @@ class _Pace:
     def rate(self, tally: Tally) -> float:
         """Answers per second so far."""
         return max(tally.done - tally.reused, 0) / max(time.monotonic() - self.started, 1e-9)
+
+    def told(self, tally: Tally) -> str:
+        """The rate, the time left at that rate, and the money of all sittings."""
+        rate, left = self.rate(tally), tally.total - tally.done
+        each = next((f"{rate * s:.0f}/{unit}" for s, unit in ((1, "s"), (60, "min")) if rate * s >= 0.95), f"{rate * 3600:.0f}/h")
+        told = [each] if rate > 0 else []
+        told += [f"{words.duration(left / rate)} left"] if rate > 0 and left > 0 else []
+        told += [words.amount(money, currency) for currency, money in tally.money]
+        return ", ".join(told)
 
 
 # ---------------------------------------------------------------- when it has run

@@ -185,8 +185,12 @@ def sending(planned: Sending) -> str:
 
 
 def _money(cost: Cost) -> str:
-    amount = cost.money or 0.0
-    return f"{amount:,.2f} {line(cost.currency)}" if amount >= 0.01 or amount == 0 else f"{amount:.2g} {line(cost.currency)}"
+    return amount(cost.money or 0.0, cost.currency)
+
+
+def amount(money: float, currency: str) -> str:
+    """``1.23 USD``; of less than a cent two digits that count."""
+    return f"{money:,.2f} {line(currency)}" if money >= 0.01 or money == 0 else f"{money:.2g} {line(currency)}"
 
 
 def duration(seconds: float) -> str:

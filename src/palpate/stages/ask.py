@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from palpate.errors import ModelError
+from palpate.errors import ModelError, RunError
 from palpate.executors.local import LocalExecutor
-from palpate.nouns import Answer, Block, Response, Status, Tally, Trial
+from palpate.nouns import Answer, Block, Price, Response, Status, Tally, Trial
 from palpate.parts import BUDGET_SPENT, ModelSpec
 from palpate.stages.capture import Capture
 from palpate.stages.checks import checked
-from palpate.stages.costs import allowance, check_prices
+from palpate.stages.costs import allowance, check_prices, spent
 from palpate.stages.plan import Plan
 from palpate.store.ledger import Ledger
 
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
-
+Stopping = AbstractContextManager[Callable[[], bool]]
+"""Entered while questions are asked; what it gives says whether no more are to be begun."""
 
 Waiting = dict[bytes, int]
 """Key → attempts before this one, of what was handed out in this round and has no answer: as much as is under way, and failed."""
 
 
-def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callable[[Tally], None] | None = None) -> Tally:
+def ask(
+    plan: Plan,
+    ledger: Ledger,
+    executor: LocalExecutor,
+    on_progress: Callable[[Tally], None] | None = None,
+    stopping: Stopping | None = None,
+) -> Tally:
     """Answer every trial of the plan that has no answer. Failed ones are asked again, ``study.ask.attempts`` times in all.
 
     Inner states, where the study wants them, are kept beside the ledger on the way. Returns the final tally. What is already
     answered is never asked again, under whatever study it was asked. Where the study's budget is spent the rest stays unasked.
-    Raises ModelError where a model cannot go on; what it answered is kept.
+    Raises ModelError where a model cannot go on; what it answered is kept. Where ``stopping`` says so, what is under way is
+    finished and kept, and KeyboardInterrupt is raised.
     """
     check_prices(plan.study)
+    with stopping or nullcontext(lambda: False) as stop:
+        try:
+            return _ask(plan, ledger, executor, on_progress, stop)
+        except RunError:
+            if stop():  # the terminal's Ctrl-C reached a worker that was not yet prepared for it
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _ask(
+    plan: Plan,
+    ledger: Ledger,
+    executor: LocalExecutor,
+    on_progress: Callable[[Tally], None] | None,
+    stop: Callable[[], bool],
+) -> Tally:
     capture = Capture(plan, ledger.path.parent)
-    tally = _Count(plan.n_trials, on_progress)
+    tally = _Count(plan.n_trials, on_progress, stop)
+    if plan.study.prices:
+        tally.pay(*((c.currency, c.money) for c in spent(plan.study, ledger)))
     for model in plan.study.models:
         size = executor.batch_size(model)
-        tally.model, tally.stopped = model.name, ""
+        tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
         asked = checked(plan, model, ledger, executor) if _anything_left(plan, model, ledger) else model
         for round_ in range(plan.study.ask.attempts):
@@ -49,6 +76,8 @@ def ask(plan: Plan, ledger: Ledger, executor: LocalExecutor, on_progress: Callab
                     _store(ledger, waiting, batch, answers, tally, again)
             finally:
                 _record_observed(plan, ledger, model, executor.observed(model))
+            if stop():
+                raise KeyboardInterrupt
             if tally.stopped not in ("", BUDGET_SPENT):
                 hint = "what was answered is kept: run the same command again to go on"
                 raise ModelError(tally.stopped, where=f"model {model.name!r}", hint=hint)
@@ -70,6 +99,7 @@ def _record_observed(plan: Plan, ledger: Ledger, model: ModelSpec, observed: Map
 class _Count:
     total: int
     on_progress: Callable[[Tally], None] | None
+    stop: Callable[[], bool] = lambda: False
     due: int = 0  # of the models asked so far
     done: int = 0
     reused: int = 0
@@ -78,9 +108,16 @@ class _Count:
     model: str = ""
     stopped: str = ""  # why this model is asked no more
     unasked: int = 0
+    price: Price | None = None
+    money: dict[str, float] = field(default_factory=dict)
 
     def progress(self) -> Tally:
-        return Tally(self.done, self.total, self.reused, self.errors, self.model, self.unasked)
+        return Tally(self.done, self.total, self.reused, self.errors, self.model, self.unasked, tuple(self.money.items()))
+
+    def pay(self, *costs: tuple[str, float | None]) -> None:
+        for currency, amount in costs:
+            if amount is not None:
+                self.money[currency] = self.money.get(currency, 0.0) + amount
 
     def put_aside(self) -> None:
         """Of a model that was stopped, what is not done by now stays unasked."""
@@ -99,7 +136,7 @@ def _pending(
     The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
     blocks = plan.blocks(model)
-    while batch := list(islice(blocks, size)):
+    while not tally.stop() and (batch := list(islice(blocks, size))):
         left = []
         for block in batch:
             known = ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
@@ -143,6 +180,8 @@ def _store(
                 continue
             attempt = waiting[bytes.fromhex(trial.key)] + 1
             answered.append((trial, Response(trial.key, attempt, _storable(answer))))
+            if tally.price is not None:
+                tally.pay((tally.price.currency, tally.price.of(answer.tokens_in or 0, answer.tokens_out or 0)))
     ledger.append(answered)
     failed = 0
     for trial, response in answered:

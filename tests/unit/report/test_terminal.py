@@ -144,6 +144,29 @@ def test_what_was_answered_before_is_no_speed(monkeypatch: pytest.MonkeyPatch) -
     assert pace.rate(Tally(20, 100, 50, 0, "m")) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("done", "told"),
+    [
+        (2200, "10/s, 1 min left"),
+        (300, "30/min, 1 h 30 min left"),
+        (210, "3/min, 15 h 30 min left"),
+        (202, "36/h, 77 h 43 min left"),
+    ],
+)
+def test_a_slow_model_has_a_rate_too(monkeypatch: pytest.MonkeyPatch, done: int, told: str) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    pace = terminal._Pace()
+    monkeypatch.setattr(time, "monotonic", lambda: 200.0)
+    assert pace.told(Tally(done, 3000, 200, 0, "m")) == told
+
+
+def test_money_stands_beside_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    with progress(file=out) as advance:
+        advance(Tally(10, 10, 10, 0, "m", money=(("USD", 1.234), ("E\x1bUR", 0.0042))))
+    assert out.getvalue() == "m: 10 of 10 asked, 1.23 USD, 0.0042 E\ufffdUR\n"
+
+
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from palpate.errors import RunError
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block, Status, Tally
 from palpate.parts import ModelSpec
 from palpate.stages.ask import ask
+from palpate.stages.costs import spent
 from palpate.stages.plan import Plan, plan
 from palpate.store.ledger import Ledger
 from palpate.study import Study
@@ -248,3 +251,56 @@ def test_numbers_are_rounded_and_halves_of_characters_replaced(planned: Plan, le
     _, executor = do(planned, ledger, answers=lambda key: given)
     (response,) = ledger.responses(executor.asked[0])
     assert (response.answer.text, response.answer.margin, response.answer.mass) == ("Yes ? and", 1.2346, 0.9877)
+
+
+# ---------------------------------------------------------------- stopping and money
+
+
+def test_stopping_finishes_what_is_under_way(planned: Plan, ledger: Ledger) -> None:
+    planned.write(ledger)
+    executor = Recording(LocalExecutor(1, planned.study.seed))
+    entered: list[str] = []
+
+    @contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        entered.append("in")
+        yield lambda: bool(executor.batches)
+        entered.append("out")
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(planned, ledger, executor, stopping=stopping())  # type: ignore[arg-type]
+    assert len(ledger.attempts()) == 4 * 12, "the batch is whole"
+    assert entered == ["in"]
+    done, resumed = do(planned, ledger)
+    assert (done.done, done.reused) == (TRIALS, 4 * 12)
+    assert not set(resumed.asked) & set(executor.asked)
+
+
+def test_a_worker_that_ctrl_c_ended_is_no_fault_of_the_run(planned: Plan, ledger: Ledger) -> None:
+    class Broken(Recording):
+        def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
+            raise RunError("a worker process ended")
+            yield
+
+    planned.write(ledger)
+    executor: Any = Broken(LocalExecutor(1, planned.study.seed))
+    with pytest.raises(KeyboardInterrupt):
+        ask(planned, ledger, executor, stopping=nullcontext(lambda: True))
+    with pytest.raises(RunError):
+        ask(planned, ledger, executor)
+
+
+def test_money_is_that_of_every_sitting(ledger: Ledger, small_study: Path) -> None:
+    priced = plan(load(small_study.parent, ONE_MODEL + '\n[prices.base]\ninput = 10\noutput = 20\ncurrency = "EUR"\n'))
+    with pytest.raises(KeyboardInterrupt):
+        do(priced, ledger, stop_after=1)
+    tallies: list[Tally] = []
+    ask(priced, ledger, Recording(LocalExecutor(1, 0)), tallies.append)  # type: ignore[arg-type]
+    (cost,) = spent(priced.study, ledger)
+    assert cost.money is not None
+    assert tallies[-1].money == (("EUR", pytest.approx(cost.money)),)
+    assert 0 < tallies[0].money[0][1] < cost.money
+
+
+def test_what_has_no_price_is_given_no_money(planned: Plan, ledger: Ledger) -> None:
+    assert do(planned, ledger)[0].money == ()

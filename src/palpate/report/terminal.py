@@ -62,8 +62,8 @@ def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
         def advance(tally: Tally) -> None:
             bar.start()  # not before: what is said of the plan would stand in the bar's line
             name = words.line(tally.model).replace("[", "\\[")  # a model's name is no markup
-            told = {"description": name, "pace": pace.told(tally), "errors": _errors(tally)}
-            bar.update(task, total=tally.total, completed=tally.done, **told)
+            told = pace.told(tally)
+            bar.update(task, total=tally.total, completed=tally.done, description=name, pace=told, errors=_errors(tally))
 
         yield advance
     finally:

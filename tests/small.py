@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,4 +75,10 @@ def palpate(*words: object, cwd: Path | None = None, env: dict[str, str] | None 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
+
+
+def hear_ctrl_c() -> None:
+    """In the child: a test suite in the background of a script was told to ignore SIGINT, and would hand that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

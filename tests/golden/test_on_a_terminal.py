@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from palpate.store.ledger import Ledger
-from small import STUDY, palpate, write_study
+from small import STUDY, hear_ctrl_c, palpate, write_study
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
@@ -47,10 +47,15 @@ class Terminal:
             stderr=theirs,
             env={**kept, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1", **(env or {})},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=self._own,
         )
         os.close(theirs)
         self.shown = ""
+
+    @staticmethod
+    def _own() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        hear_ctrl_c()
 
     def look(self, seconds: float = 0.05) -> bool:
         """Take in what was written; False where the other side has closed."""

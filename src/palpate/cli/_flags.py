@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -51,9 +52,12 @@ def plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
 def finishing() -> Iterator[Callable[[], bool]]:
     """While it is entered, the first Ctrl-C lets what is under way be finished and kept; the second stops at once.
 
-    Gives whether Ctrl-C was pressed. Outside the main thread, where Python hears no signal, it is never.
+    Gives whether Ctrl-C was pressed: never outside the main thread, where Python hears no signal, nor where it is ignored.
     """
     pressed = False
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield lambda: False
+        return
 
     def hear(number: int, frame: object) -> None:
         nonlocal pressed
@@ -62,11 +66,7 @@ def finishing() -> Iterator[Callable[[], bool]]:
         pressed = True
         click.echo("\nfinishing the images under way, then it stops; Ctrl-C again stops at once", err=True)
 
-    try:
-        before = signal.signal(signal.SIGINT, hear)
-    except ValueError:
-        yield lambda: False
-        return
+    before = signal.signal(signal.SIGINT, hear)
     try:
         yield lambda: pressed
     finally:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from palpate.nouns import OUTCOMES, Case, Outcome
-from palpate.results import Results
+from palpate.results import Results, methods
 from palpate.serve.local import LocalServer
-from palpate.serve.view import ViewPage, methods
+from palpate.serve.view import ViewPage
 from palpate.store import keys
 from palpate.store.folder import RunFolder
 from palpate.study import Study

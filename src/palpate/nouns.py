@@ -360,7 +360,7 @@ VERDICTS = frozenset(
     (
         *("above chance", "at chance", "below chance"),
         *("fragile", "robust", "wording matters", "no effect shown", "selective", "not shown to be selective"),
-        *("better", "worse", "higher", "lower", "equivalent"),
+        *("better", "worse", "higher", "lower", "equivalent", "equal"),
         *("bias-driven", "sensitivity varies", "steady", "more images", "more wordings"),
         *("uses the image", "looks but blind", "sees, but says the opposite", "ignores the image"),
         *("looks at the lesion", "looks elsewhere"),
@@ -416,7 +416,8 @@ class Joined:
     """What two runs share of one task under one perturbation, for one pair of models; of how many on either side.
 
     ``relabelled``: shared cases whose label differs (the later run's counts). ``regrouped``: the runs put shared cases into
-    patients differently (the later run's patients count). ``why``: why nothing is compared, where nothing is.
+    patients differently (the later run's patients count). ``alike``: every shared trial is read the same in both.
+    ``why``: why nothing is compared, where nothing is.
     """
 
     before: str
@@ -431,6 +432,7 @@ class Joined:
     prompts_after: int
     relabelled: int = 0
     regrouped: bool = False
+    alike: bool = False
     why: str = ""
 
 

@@ -19,7 +19,7 @@ from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
 from palpate.report.paper import estimate_rows, paper_tables, render_latex, render_paper_markdown
 from palpate.report.planned import ASSUMED, IN_OTHERS, IN_PILOT, Expense, Outlook
-from palpate.report.tables import PlanSummary, TrialHistory
+from palpate.report.tables import LETTERS, FoundAnswers, PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
@@ -31,6 +31,8 @@ from palpate.stages.pilot import Pilot
 from palpate.stages.pilot import pilot as pilot_of
 from palpate.stages.plan import Plan, draw_cases, plan
 from palpate.stages.read import read
+from palpate.store import shown
+from palpate.store.browsing import Columns, Wanted
 from palpate.store.export import Table, write_table
 from palpate.store.export import readings as export_readings
 from palpate.store.export import trials as export_trials
@@ -207,6 +209,16 @@ class Results:
             trial, label = _find(ledger, key, str(self.folder.path))
             return TrialHistory(trial, label, tuple(ledger.responses(trial.key)), tuple(ledger.readings(trial.key)))
 
+    def answers(self, wanted: Wanted, most: int = 20) -> FoundAnswers:
+        """How many answers are as ``wanted``, and the first of them in the order asked."""
+        columns = Columns()
+        with self.folder.ledger() as ledger:
+            read_by = methods(self.study, ledger)
+            columns.catch_up(ledger, read_by)
+            page = columns.page(wanted, most)
+            found = tuple((a, columns.label(a.case_row)) for a in shown.answers(ledger, page.rows, LETTERS))
+        return FoundAnswers(page.total, found, read_by[0])
+
     def _images(self) -> Mapping[str, Mapping[str, Case]]:
         if not self.study.report.images:
             return {}
@@ -218,6 +230,11 @@ class Results:
         """The table of readings the estimates rest on, as arrays."""
         with self.folder.ledger() as ledger:
             return tuple(panels(self.study, ledger))
+
+
+def methods(study: Study, ledger: Ledger) -> list[str]:
+    """Under which names the study's readings are kept, the primary one first."""
+    return [study.reading_by(ledger, spec.name) for spec in study.all_readings]
 
 
 def compare_runs(before: str | Path, after: str | Path, match: Mapping[str, str] | None = None) -> Comparison:
@@ -242,7 +259,8 @@ def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:
     found = ledger.find(key)
     if len(found) != 1:
         problem = f"no trial has a key that begins with {key!r}" if not found else f"{key!r} begins the keys of several trials"
-        raise RunError(problem, where=where, expected="a trial's key, or a unique beginning of it")
+        hint = f"`palpate show {where}` lists trials with their keys; `palpate view` shows them with their cases"
+        raise RunError(problem, where=where, expected="a trial's key, or a unique beginning of it", hint=hint)
     return found[0]
 
 

@@ -366,9 +366,43 @@ def test_show_tells_one_trial(cli: Cli, finished: Path) -> None:
         assert re.search(r"the condition is (present|absent)", shown)
 
 
+def test_show_lists_answers_with_their_keys(cli: Cli, finished: Path) -> None:
+    shown = cli("show", finished, "--where", "model=tuned", "--where", "outcome=wrong", "-n", 3).stdout
+    assert shown.splitlines()[0].split() == ["key", "model", "case", "wording", "read", "as", "answer"]
+    assert shown.count("✗ wrong") == 3
+    assert " base " not in shown
+    key = re.search(r"palpate show \S+ ([0-9a-f]{12})$", " ".join(shown.split()))
+    assert key, shown
+    assert "the condition is" in cli("show", finished, key[1]).stdout
+    total = re.search(r"(\d+) answers are like that; these are 3", " ".join(shown.split()))
+    assert total
+    assert cli("show", finished, "--where", "model=tuned", "--where", "outcome=wrong", "-n", 1000).stdout.count("✗ wrong") == int(
+        total[1]
+    )
+
+
+def test_show_lists_what_other_words_turned(cli: Cli, copied: Path) -> None:
+    assert "no answer is like that" in cli("show", copied, "--flips").stdout
+    assert "no answer is like that" in cli("show", copied, "--disagree").stdout
+    with sqlite3.connect(copied / "ledger.sqlite") as db:
+        db.execute(
+            "UPDATE reading SET outcome='negative' WHERE response=(SELECT min(response) FROM reading WHERE outcome='positive')"
+        )
+    db.close()
+    turned = cli("show", copied, "--flips").stdout
+    assert {"✓ right", "✗ wrong"} <= set(re.findall("[✓✗] [a-z]+", turned))
+
+
+@pytest.mark.parametrize(("given", "says"), [("outcom=wrong", "'outcome'"), ("wrong", "outcome=wrong")])
+def test_show_says_what_answers_are_chosen_by(cli: Cli, finished: Path, given: str, says: str) -> None:
+    assert says in cli("show", finished, "--where", given, exit_code=2).stderr
+
+
 @pytest.mark.parametrize(("key", "says"), [("zzz", "no trial"), ("f" * 32, "no trial"), ("", "no trial"), ("[0-9a-f]", "no trial")])
 def test_show_what_is_not_there(cli: Cli, finished: Path, key: str, says: str) -> None:
-    assert says in cli("show", finished, key, exit_code=2).stderr
+    told = cli("show", finished, key, exit_code=2).stderr
+    assert says in told
+    assert "lists trials with their keys" in unwrapped(told)
 
 
 def test_show_what_is_ambiguous(cli: Cli, finished: Path) -> None:

@@ -85,14 +85,30 @@ def gate(run: Path, texts: tuple[str, ...], files: tuple[Path, ...], only: bool,
 
 @click.command()
 @RUN
-@click.argument("key")
+@click.argument("key", required=False)
+@click.option(
+    "--where", multiple=True, metavar="NAME=VALUE", help="List such answers only, e.g. outcome=wrong; as often as needed."
+)
+@click.option("--flips", is_flag=True, help="List answers that other words turned into the opposite.")
+@click.option("--disagree", is_flag=True, help="List answers that two readings, or a person, read differently.")
+@click.option("--count", "-n", type=click.IntRange(1, 1000), default=20, show_default=True, help="Answers in the list.")
 @plainly
-def show(run: Path, key: str) -> None:
-    """Show one trial: what was asked, every attempt, every reading. KEY may be shortened while it is unique."""
-    from palpate.report.tables import render_trial
-    from palpate.results import Results
+def show(run: Path, key: str | None, where: tuple[str, ...], flips: bool, disagree: bool, count: int) -> None:
+    """Show one trial: what was asked, every attempt, every reading. KEY may be shortened while it is unique.
 
-    click.echo(render_trial(Results.open(run).trial(key)), nl=False)
+    Without KEY it lists answers with their keys. NAME in --where is model, task, outcome (right, wrong, unread, positive, negative,
+    hedge, refuse-policy, …), label (1, 0), form, cell, prompt, factor (name=value), perturbation or status.
+    """
+    from palpate.report.tables import render_answers, render_trial
+    from palpate.results import Results
+    from palpate.store.browsing import wanted_from
+
+    results = Results.open(run)
+    if key is not None:
+        click.echo(render_trial(results.trial(key)), nl=False)
+        return
+    wanted = wanted_from(key_values(where, such="outcome=wrong"), flips=flips, disagree=disagree)
+    click.echo(render_answers(results.answers(wanted, count), str(run)), nl=False)
 
 
 @click.command()

@@ -27,6 +27,8 @@ GROUPS = np.array([0 if o is Outcome.POSITIVE else 1 if o is Outcome.NEGATIVE el
 """Outcome code → present, absent, refused, no other answer: what the measures tell apart."""
 ENOUGH = 100
 """Labelled answers of a cell from which its accuracy is corrected by them alone (PPI); below, by the reading's error rates."""
+LEAST = 20
+"""Labelled answers from which κ is given: of fewer, one answer more or less moves it from nothing to everything."""
 NOBODY = "no answer was read by a person: `palpate label RUN`"
 METHOD = "weighted to all answers, clustered bootstrap, Wilson interval on the effective sample size"
 
@@ -160,6 +162,22 @@ class _Quality:
         np.add.at(table, (GROUPS[self.found.human[at]], GROUPS[self.codes[at]]), weight)
         return table
 
+    def kappa(self, here: NDArray[np.bool_]) -> tuple[float, float, float, str]:
+        """(κ, agreement, that expected by chance, why there is no κ: then it is NaN) of the labelled answers of ``here``."""
+        n = int((here & self.labelled).sum())
+        table = self.table(here, self.weights(here)[0])
+        value, agreed, chance = kappa(table)
+        by_person, by_reading = ((table.sum(axis=axis) > 0).sum() for axis in (1, 0))
+        if not n:
+            return float("nan"), agreed, chance, NOBODY
+        if n < LEAST:
+            few = f"{n} labelled answer{'s' if n > 1 else ''} cannot tell: κ is given from {LEAST} on; `palpate label RUN` goes on"
+            return float("nan"), agreed, chance, few
+        if min(by_person, by_reading) == 1:  # then κ is 0 or nothing, however well they agree
+            whose = "to the person" if by_person == 1 else "to the reading"
+            return float("nan"), agreed, chance, f"all labelled answers are of one kind {whose}: κ has no meaning"
+        return value, agreed, chance, ""
+
     def ratio(self, at: NDArray[np.bool_], top: Array, bottom: Array) -> tuple[Replicates, float]:
         """Replicates of Σtop/Σbottom over the labelled answers ``at``, and how many clusters' worth it rests on."""
         cluster = self.found.cluster[at]
@@ -174,10 +192,9 @@ class _Quality:
         same = (GROUPS[self.found.human[at]] == GROUPS[self.codes[at]]).astype(np.float64)
         agreement, size = self.ratio(at, weight * same, weight)
         bounds = proportion_interval(agreement, max(size, 1.0), self.settings.level)
-        value, agreed, chance = kappa(self.table(here, weight))
+        value, agreed, chance, why = self.kappa(here)
         method = METHOD + (f"; labels speak for {100 * covered:.0f} % of the answers" if covered < 0.995 else "")
-        low, high = ((float(b) - chance) / (1 - chance) if chance < 1 - 1e-12 else float("nan") for b in (bounds.low, bounds.high))
-        why = NOBODY if not at.any() else "all labelled answers are of one kind: κ has no meaning"
+        low, high = ((float(b) - chance) / (1 - chance) if not why else float("nan") for b in (bounds.low, bounds.high))
         yield self.estimate("reading_kappa", by, value, (low, high), method + ", agreement expected by chance held fixed", at, why)
         yield self.estimate("reading_agreement", by, agreed, (float(bounds.low), float(bounds.high)), method, at, NOBODY)
         for name, of, right in (("reading_sensitivity", self.true, self.said), ("reading_specificity", ~self.true, ~self.said)):
@@ -209,13 +226,15 @@ class _Quality:
     def corrected(self, by: Mapping[str, str], here: NDArray[np.bool_], rng: np.random.Generator) -> Estimate:
         """accuracy_corrected of one cell."""
         everywhere = np.ones(here.size, np.bool_)
-        agreed = kappa(self.table(everywhere, self.weights(everywhere)[0]))[0]
+        value, agreed, _, unknown = self.kappa(everywhere)
         bound = self.settings.thresholds.kappa
         name, local = "accuracy_corrected", here & self.labelled
         if not here.any():
             return self.estimate(name, by, float("nan"), (float("nan"),) * 2, "not corrected", here, "no answer was read")
-        if agreed < bound:
-            why = f"the reading agrees too little with people: κ {agreed:.2f}, below {bound:g}"
+        n = int(self.labelled.sum())
+        if n < LEAST or value < bound or (unknown and agreed < bound):
+            told = f"agreement {agreed:.2f}" if unknown else f"κ {value:.2f}"
+            why = unknown if n < LEAST else f"the reading agrees too little with people: {told}, below {bound:g}"
             return self.estimate(name, by, float("nan"), (float("nan"),) * 2, "not corrected", here, why)
         if local.sum() >= ENOUGH and self.weights(here)[1] > 0.99:
             return self._by_labels(by, here, local)

@@ -104,6 +104,8 @@ def shared(found: Comparison) -> Iterator[str]:
             continue
         if j.relabelled:
             text += f"; {words.count(j.relabelled, 'label')} changed in between, the later ones count"
+        if j.alike:
+            text += "; every answer is read the same in both"
         if j.regrouped:
             text += "; patients are grouped differently, the later grouping counts"
         yield text + "."

@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Trial
+from palpate.nouns import ConditionResult, Estimate, Held, Reading, Response, Status, Trial
 from palpate.questions import TITLES, Conclusion
 from palpate.report import words
+from palpate.report.view import ExampleAnswer
 from palpate.spending import Sending
 from palpate.store.integrity import Checked
 from palpate.store.salvage import Salvaged
+from palpate.store.shown import ShownAnswer
 
 if TYPE_CHECKING:
     from palpate.report.planned import Outlook
@@ -34,6 +36,15 @@ class TrialHistory:
     label: int
     responses: tuple[Response, ...]
     readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAnswers:
+    """Answers of a certain kind: how many there are, and some of them, each with its case's reference label."""
+
+    total: int
+    answers: tuple[tuple[ShownAnswer, int], ...]
+    read_by: str  # the primary reading's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,8 @@ class PlanSummary:
         return json.dumps({**asdict(self), "tasks": tasks}, indent=1, allow_nan=False) + "\n"
 
 
+KEY = 12  # digits of a trial's key: unique but in a ledger of millions
+LETTERS = 60  # of an answer in a list
 SYMBOL = {Held.PASS: "✓ pass", Held.FAIL: "✗ fail", Held.NOT_EVALUABLE: "? not evaluable"}
 
 
@@ -176,6 +189,22 @@ def render_trial(history: TrialHistory) -> str:
                 quoted = f" from “{a.text[slice(*reading.span)]}”" if reading.span else ""
                 lines.append(f"  read as {reading.outcome} by {reading.by} ({reading.rule}){quoted}")
     return render(*(Text(line) for line in lines))
+
+
+def render_answers(found: FoundAnswers, run: str) -> str:
+    """Answers with the keys by which `palpate show` tells all about one."""
+    if not found.answers:
+        return render(Text("no answer is like that"))
+    table = _table("key", "model", "case", "wording", "read as", "answer")
+    for a, label in found.answers:
+        outcome = next((r.outcome for r in a.readings if r.by == found.read_by), None)
+        symbol, word = words.judged(ExampleAnswer(a.model, a.prompt.name, "", "", outcome), label)
+        case = a.case if a.perturbation.name == "none" else f"{a.case}, {a.perturbation}"
+        said = f"no answer: {a.error}" if a.status is Status.ERROR else a.text
+        cells = (a.key[:KEY], a.model, case, a.prompt.name, f"{symbol} {word}", said)
+        table.add_row(*(Text(words.line(cell)) for cell in cells))
+    more = f"{found.total:,} answers are like that; these are {len(found.answers):,}. " if found.total > len(found.answers) else ""
+    return render(table, Text(f"{more}All about one: palpate show {run} {found.answers[0][0].key[:KEY]}"))
 
 
 def render_catalogue(rows: Sequence[tuple[str, str]]) -> str:

@@ -22,6 +22,7 @@ SYMBOLS = {
     "fragile": "✗",
     "better": "✓",
     "equivalent": "≈",
+    "equal": "≈",
     "worse": "✗",
     "undetermined": "?",
     "uses the image": "✓",

@@ -16,14 +16,13 @@ from palpate.errors import PalpateError
 from palpate.nouns import Outcome, Prompt, Reading, Status
 from palpate.report.view import ExampleAnswer
 from palpate.report.words import FORMS, TONES, judged, plain, signed
-from palpate.results import Results
+from palpate.results import Results, methods
 from palpate.serve.local import Reply, Request
 from palpate.serve.pictures import OPENING, Pictures
 from palpate.store import shown
 from palpate.store.browsing import PERSON, Columns, Wanted
 from palpate.store.ledger import Ledger
 from palpate.store.shown import ShownAnswer, ShownCase
-from palpate.study import Study
 
 SIZE = 50  # answers a page
 MOST = 400  # answers on the page of a case
@@ -220,11 +219,6 @@ class ViewPage:
         except (OSError, ValueError) as fault:
             return _said(f"The image cannot be opened: {type(fault).__name__}.", 404)
         return _said("The model was shown no image.", 404) if png is None else Reply(png, "image/png")
-
-
-def methods(study: Study, ledger: Ledger) -> list[str]:
-    """Under which names the study's readings are kept, the primary one first."""
-    return [study.reading_by(ledger, spec.name) for spec in study.all_readings]
 
 
 def _judged(answer: ShownAnswer, reading: Reading | None, label: int) -> tuple[str, str]:

@@ -8,7 +8,7 @@ that answer "did tuning help?", taken on the earlier and the later run instead o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ from palpate.study import Study
 TUNING = 4  # the question whose measures take differences of two models
 SIDES = ("accuracy", "refusals")  # the measures whose values the differences are of
 BEFORE, AFTER = "before", "after"
+EQUAL = "equal"
 SHOWN = 8  # names written out; the others are counted
 
 
@@ -78,7 +79,8 @@ def compare(before: Side, after: Side, match: Mapping[str, str]) -> Comparison:
     settings = MeasureSettings(lineages, study.seed, study.level, study.draws, study.thresholds)
     measures = parts("measures").values()
     chosen = [m for m in measures if m.question == TUNING] + [m for m in measures if m.name in SIDES]
-    found = [_told(e) for m in chosen for e in m.measure(both, settings)]
+    alike = {(j.before, j.after, j.task, j.perturbation) for j in joined if j.alike}
+    found = [_settled(_told(e), alike) for m in chosen for e in m.measure(both, settings)]
     unmatched = tuple(_unmatched(before, after, models))
     return Comparison(before.name, after.name, tuple(joined), tuple(found), tuple(_notes(before, after, models)), unmatched)
 
@@ -162,7 +164,7 @@ def _join(before: Planned, after: Planned, first: Panel, second: Panel) -> tuple
     unread = (kept[0].outcome < 0).all(axis=2) | (kept[1].outcome < 0).all(axis=2)
     for panel in kept:  # fresh arrays, not the runs' own
         panel.outcome[unread] = -1
-    return facts, kept
+    return replace(facts, alike=np.array_equal(kept[0].outcome, kept[1].outcome)), kept
 
 
 def _places(before: Sequence[str], after: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -210,6 +212,14 @@ def _told(e: Estimate) -> Estimate:
     return replace(e, by=place)
 
 
+def _settled(e: Estimate, alike: Collection[tuple[str, str, str, str]]) -> Estimate:
+    """Where both runs read every shared answer the same there is nothing that more images could decide: they are equal."""
+    place = (e.by.get(BEFORE, ""), e.by.get(AFTER, ""), e.by.get("task", ""), e.by.get("perturbation", "none"))
+    if place not in alike or e.value != 0 or e.verdict is None:
+        return e
+    return replace(e, verdict=EQUAL, method=f"{e.method}; here both runs read every shared answer the same: {EQUAL}")
+
+
 def _unmatched(before: Side, after: Side, models: Sequence[tuple[str, str]]) -> Iterator[str]:
     for noun, old, new in (
         ("model", [m for m in before.planned.models if m not in dict(models)], []),
@@ -231,6 +241,9 @@ def _notes(before: Side, after: Side, models: Sequence[tuple[str, str]]) -> Iter
             f"answers were read {what}: {before.read_by} before, {after.read_by} after; a difference may be the reader's. "
             f"`palpate read` reads a run anew"
         )
+    if before.ledger.path.resolve() == after.ledger.path.resolve():
+        yield "both are the same run" + ("" if any(old != new for old, new in models) else ": nothing can differ")
+        return
     identities = [side.ledger.models() for side in (before, after)]
     for old, new in models:
         changed = list(_changed(identities[0][old][0], identities[1][new][0]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import inf, prod
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palpate.errors import unknown_name
 from palpate.nouns import OUTCOME_CODE, OUTCOMES, Outcome, Perturbation, Prompt, Status
 from palpate.store.ledger import Ledger, prompt_from
 
@@ -50,6 +51,18 @@ class Wanted:
     label: str = ""
     flips: bool = False
     disagree: bool = False
+
+
+CHOSEN_BY = tuple(f.name for f in fields(Wanted) if f.type == "str")
+"""What answers are chosen by, flags apart."""
+
+
+def wanted_from(given: Mapping[str, str], *, flips: bool = False, disagree: bool = False) -> Wanted:
+    """``Wanted`` by names; raises UnknownName for a name that nothing is chosen by."""
+    for name in given:
+        if name not in CHOSEN_BY:
+            raise unknown_name(name, CHOSEN_BY, noun="property", where="--where")
+    return Wanted(**given, flips=flips, disagree=disagree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,33 @@ def test_labels_of_everything_give_the_plain_numbers():
     assert found[("accuracy_corrected", "target", "t")].value == pytest.approx(true.mean(), abs=0.002)
 
 
+def labelled(read: list[int], said: list[int]) -> Panel:
+    """A panel of which so many answers were read by a person too, as given."""
+    panel = PLAN.panel(seed=5)
+    outcome, human = panel.outcome.copy(), np.full(panel.outcome.shape, -1, np.int8)
+    outcome.reshape(-1)[: len(read)] = read
+    human.reshape(-1)[: len(said)] = said
+    return replace(panel, outcome=outcome, human=human)
+
+
+def test_few_labels_give_agreement_and_no_kappa():
+    """Nine of ten alike is κ 0 where the person said yes ten times: neither a verdict nor a number to show anyone."""
+    few = measured(labelled([POSITIVE] * 9 + [NEGATIVE], [POSITIVE] * 10))
+    kappa = few[("reading_kappa",)]
+    assert (kappa.value, kappa.verdict) == (None, None)
+    assert kappa.reason == "10 labelled answers cannot tell: κ is given from 20 on; `palpate label RUN` goes on"
+    assert 0 < few[("reading_agreement",)].value < 1
+    assert few[("accuracy_corrected", "target", "t")].reason == kappa.reason
+
+
+def test_kappa_of_one_kind_has_no_meaning():
+    found = measured(labelled([POSITIVE] * 29 + [NEGATIVE], [POSITIVE] * 30))
+    assert "of one kind to the person" in found[("reading_kappa",)].reason
+    found = measured(labelled([POSITIVE] * 30, [POSITIVE] * 20 + [NEGATIVE] * 10))
+    assert "of one kind to the reading" in found[("reading_kappa",)].reason
+    assert "agreement 0.67, below 0.8" in found[("accuracy_corrected", "target", "t")].reason
+
+
 def test_a_stratified_sample_counts_for_what_it_stands_for():
     """One answer in ten is a refusal, and one label in three: unweighted, agreement would be far off."""
     truth = Planted(200, 2, 4, 0.8, refusal=(0.1, 0.1)).panel(seed=4)

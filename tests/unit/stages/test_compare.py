@@ -61,10 +61,23 @@ def test_a_pair_of_one_run_gives_its_own_tuning_estimates(finished: Path) -> Non
 def test_a_run_against_itself_has_not_changed(finished: Path) -> None:
     found = compare_runs(finished, finished)
     assert {e.value for e in found.estimates if e.measure == "delta_ba_all"} == {0.0}
-    assert not {e.verdict for e in found.estimates if e.measure == "delta_ba_all"} & {"better", "worse"}
+    assert {e.verdict for e in found.estimates if e.measure in ("delta_ba_all", "delta_refusal_rate")} == {"equal"}
     assert found.unmatched == ()
-    assert [n for n in found.notes if "the same model by its identity" in n] == list(found.notes)
+    assert found.notes == ("both are the same run: nothing can differ",)
+    assert all(j.alike for j in found.joined)
     assert all((j.cases, j.prompts) == (j.cases_before, j.prompts_before) for j in found.joined)
+
+
+def test_a_copy_is_equal_and_another_model_is_not(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    found = compare_runs(finished, tmp_path / "copy")
+    told = [e for e in found.estimates if e.measure == "delta_ba_all" and "prompt" not in e.by]
+    assert {e.verdict for e in told} == {"equal"}
+    assert all("read every shared answer the same" in e.method for e in told)
+    assert [n for n in found.notes if "the same model by its identity" in n] == list(found.notes)
+    other = compare_runs(finished, tmp_path / "copy", {"base": "tuned"})
+    assert "equal" not in {e.verdict for e in other.estimates}
+    assert not any(j.alike for j in other.joined)
 
 
 def test_values_are_those_of_the_shared_trials_and_their_difference_is_the_change(make: Make) -> None:

@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from palpate.errors import RunError
+from palpate.executors import Executor
 from palpate.executors.local import LocalExecutor
+from palpate.executors.ray_pool import RayExecutor, RaySettings
 from palpate.imports.answers import Answers
 from palpate.inspection.card import DataCard, cards_from_json, cards_json
 from palpate.nouns import Tally
@@ -75,7 +77,7 @@ def ask(
     if on_cards is not None:
         on_cards(cards)
     planned = with_secret_groups(planned, folder)
-    executor = LocalExecutor(planned.study.ask.workers, planned.study.seed)
+    executor = executor_for(planned)
     with folder.writing(planned.study.name, planned.study.to_toml()) as ledger:
         ledger.add_session(datetime.now(UTC).isoformat(timespec="seconds"), environment())
         planned.write(ledger)
@@ -86,6 +88,16 @@ def ask(
             return asking.ask(planned, ledger, executor, on_progress, stopping)
         finally:
             executor.close()
+
+
+def executor_for(planned: Plan) -> Executor:
+    """Where the study's ``[ask]`` wants its models to be asked."""
+    study, wanted = planned.study, planned.study.ask
+    if wanted.executor == "local":
+        return LocalExecutor(wanted.workers or 1, study.seed)
+    identities = {model: planned.fingerprints[model.name].identity for model in study.models}
+    cluster = RaySettings(wanted.address, wanted.workers, wanted.cpus, wanted.gpus)
+    return RayExecutor(cluster, study.seed, identities)
 
 
 def inspected(planned: Plan, folder: RunFolder) -> Cards:

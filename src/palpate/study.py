@@ -36,10 +36,18 @@ from palpate.task import Task, load_task, load_task_file, prompt_set, source_spe
 
 @dataclass(frozen=True, slots=True)
 class AskSettings:
-    """``workers``: processes that run a model side by side. ``attempts``: how often a failed question is asked in one run."""
+    """``workers``: processes that run a model side by side; None: one, on a Ray cluster as many as it has room for.
 
-    workers: int = 1
+    ``attempts``: how often a failed question is asked in one run. ``executor``: ``local`` or ``ray``. ``address``: of the Ray
+    cluster; None starts one on this machine. ``cpus``, ``gpus``: what one of its workers takes.
+    """
+
+    workers: int | None = None
     attempts: int = 3
+    executor: str = "local"
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +191,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         level=parsed.measure.level,
         draws=parsed.measure.draws,
         thresholds=_thresholds(parsed, where),
-        ask=AskSettings(parsed.ask.workers, parsed.ask.attempts),
+        ask=AskSettings(**parsed.ask.model_dump()),
         features=_features(parsed.features),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
         data=DataSettings(parsed.data.inspect, parsed.data.on_fault),

@@ -135,10 +135,14 @@ class VerdictsFile(_File):
 
 
 class AskFile(_File):
-    """``[ask]``."""
+    """``[ask]``: how, and where, models are asked. No answer depends on any of it."""
 
-    workers: int = Field(1, ge=1, le=1024)
+    workers: int | None = Field(None, ge=1, le=1024)
     attempts: int = Field(3, ge=1, le=100)
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = Field(None, min_length=1)
+    cpus: float = Field(1.0, gt=0, le=1024)
+    gpus: float | None = Field(None, ge=0, le=64)
 
 
 class FeaturesFile(_File):

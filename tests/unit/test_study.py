@@ -448,7 +448,7 @@ def test_the_text_leaves_nothing_to_default(small_study: Path) -> None:
     assert set(text) >= {"name", "seed", "prompts", "describe", "perturbations", "repeats", "reading", "sample", "models", "tasks"}
     assert set(text) >= {"pairs", "measure", "ask", "report", "gate"}
     assert text["measure"] == {"level": 0.95, "draws": 200}
-    assert text["ask"] == {"workers": 1, "attempts": 3}
+    assert text["ask"] == {"attempts": 3, "executor": "local", "cpus": 1.0}
     assert text["tasks"][0]["prompts"] == "reference"
     assert "normal" in text["tasks"][0]["labels"]["negative"]
     assert Path(text["tasks"][0]["source"]["path"]).is_absolute()

@@ -26,6 +26,10 @@ STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY.
 OUT = click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder. [default: runs/<study name>]")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
 WORKERS = click.option("--workers", type=click.IntRange(1, 1024), help="Processes side by side. [default: the study's]")
+EXECUTOR = click.option(
+    "--executor", type=click.Choice(["local", "ray"]), help="Ask on this machine, or on a Ray cluster. [default: the study's]"
+)
+ADDRESS = click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster, or auto. [default: one on this machine]")
 
 
 def plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,11 +94,18 @@ def key_values(texts: tuple[str, ...], where: str = "--where", such: str = "mode
     return found
 
 
-def with_workers(study: Study, workers: int | None) -> Study:
-    """The study with the command line's number of workers, where one is given."""
+def asked_where(study: Study, workers: int | None, executor: str | None = None, address: str | None = None) -> Study:
+    """The study with the command line's word on where models are asked, as far as one is given; an address means Ray."""
     from dataclasses import replace
 
-    return study if workers is None else replace(study, ask=replace(study.ask, workers=workers))
+    if executor == "local" and address is not None:
+        raise PalpateError("is of a Ray cluster, and the executor is local", where="--address", hint="--executor ray")
+    given: dict[str, Any] = {
+        "workers": workers,
+        "executor": executor or ("ray" if address is not None else None),
+        "address": address,
+    }
+    return replace(study, ask=replace(study.ask, **{name: value for name, value in given.items() if value is not None}))
 
 
 def announce(planned: Plan, out: Path, quiet: bool) -> None:
@@ -129,7 +140,7 @@ def warn_of_faults(cards: tuple[DataCard, ...]) -> None:
         click.echo(f"warning: {told}", err=True)
 
 
-def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None:
+def run_study(study: Study, out: Path, quiet: bool) -> None:
     """Run a study and say how it went: the plan before, progress on the way, a summary after."""
     from palpate import pipeline
     from palpate.report.terminal import progress, render_summary
@@ -143,7 +154,7 @@ def run_study(study: Study, out: Path, workers: int | None, quiet: bool) -> None
             advance(tally)
 
         results = pipeline.run(
-            with_workers(study, workers),
+            study,
             out,
             on_plan=lambda planned: announce(planned, out, quiet),
             on_progress=tell,

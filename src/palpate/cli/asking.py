@@ -7,12 +7,15 @@ from pathlib import Path
 import click
 
 from palpate.cli._flags import (
+    ADDRESS,
+    EXECUTOR,
     OUT,
     QUIET,
     RUN,
     STUDY,
     WORKERS,
     announce,
+    asked_where,
     default_out,
     finishing,
     key_values,
@@ -20,7 +23,6 @@ from palpate.cli._flags import (
     plainly,
     run_study,
     warn_of_faults,
-    with_workers,
 )
 
 
@@ -34,7 +36,7 @@ def demo(out: Path | None, per_class: int | None, workers: int | None, quiet: bo
     """Examine the four bundled models on the four phantom tasks: offline, no GPU, about a minute."""
     from palpate.studies import demo_study
 
-    run_study(demo_study(per_class), out or Path("runs/demo"), workers, quiet)
+    run_study(asked_where(demo_study(per_class), workers), out or Path("runs/demo"), quiet)
 
 
 @click.command()
@@ -70,23 +72,27 @@ def plan(study: Path, out: Path | None, pilot: Path | None, given: tuple[str, ..
 @STUDY
 @OUT
 @WORKERS
+@EXECUTOR
+@ADDRESS
 @QUIET
 @plainly
-def run(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None:
+def run(study: Path, out: Path | None, workers: int | None, executor: str | None, address: str | None, quiet: bool) -> None:
     """Run a whole study: ask, read, measure, report. Run it again and it goes on where it stopped."""
     from palpate.study import Study
 
-    loaded = Study.load(study)
-    run_study(loaded, out or default_out(loaded.name), workers, quiet)
+    loaded = asked_where(Study.load(study), workers, executor, address)
+    run_study(loaded, out or default_out(loaded.name), quiet)
 
 
 @click.command()
 @STUDY
 @OUT
 @WORKERS
+@EXECUTOR
+@ADDRESS
 @QUIET
 @plainly
-def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None:
+def ask(study: Path, out: Path | None, workers: int | None, executor: str | None, address: str | None, quiet: bool) -> None:
     """Only ask: put the study's open questions to its models."""
     from palpate import pipeline
     from palpate.report.terminal import progress
@@ -94,7 +100,7 @@ def ask(study: Path, out: Path | None, workers: int | None, quiet: bool) -> None
     from palpate.store.folder import RunFolder
     from palpate.study import Study
 
-    loaded = with_workers(Study.load(study), workers)
+    loaded = asked_where(Study.load(study), workers, executor, address)
     folder = RunFolder(out or default_out(loaded.name))
     planned = make_plan(loaded)
     announce(planned, folder.path, quiet=True)

@@ -8,66 +8,44 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Any
 
-from palpate.errors import PalpateError, RunError
-from palpate.executors._work import answer, check, look
+from palpate.errors import RunError
+from palpate.executors._contract import Batch, Given, Looked
+from palpate.executors._served import ServedModels
+from palpate.executors._work import check, look
 from palpate.nouns import Answer, Block
-from palpate.parts import Allowance, ChecksItself, FeatureRequest, Features, Model, ModelSpec, ServedModel
+from palpate.parts import Allowance, ChecksItself, FeatureRequest, Model, ModelSpec
 from palpate.registry import part
 
-Batch = Sequence[Block]
-Given = tuple[list[list[Answer]], list[Features | None]]
-Looked = tuple[Batch, list[list[Answer]], list[Features | None]]
-T = TypeVar("T")
 WORKER = "PALPATE_WORKER"
 """In a worker process: its number, from 0. A model that runs on any GPU takes the one of that number."""
 
 
-class LocalExecutor:
+class LocalExecutor(ServedModels):
     """``run(model, batches)`` yields each batch with its answers, in the order given, so that results never depend on timing."""
 
     def __init__(self, workers: int = 1, seed: int = 0) -> None:
-        self.workers, self.seed = workers, seed
+        super().__init__(seed)
+        self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
-        self._observed: dict[str, Mapping[str, Any]] = {}
         self._held: tuple[ModelSpec, Model] | None = None
-
-    def batch_size(self, model: ModelSpec) -> int:
-        """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
-        built: Model = part("models", model.kind).build(model)
-        try:
-            return built.blocks_at_once
-        finally:
-            built.close()
 
     def run(
         self, model: ModelSpec, batches: Iterable[Batch], allowance: Allowance | None = None
     ) -> Iterator[tuple[Batch, list[list[Answer]]]]:
         """Ask one model. Raises ModelError where it cannot work at all, RunError where a worker dies.
 
-        A served model is asked from this process whatever ``workers`` says: its work is done elsewhere, and one process
-        keeps its limits and its ``allowance``.
+        A served model is asked from this process whatever ``workers`` says: its work is done elsewhere.
         """
-        built: Model = part("models", model.kind).build(model)
-        if not isinstance(built, ServedModel):
-            built.close()
-            for batch, answers, _ in self.look(model, batches, {}):
-                yield batch, answers
+        served = self.served(model)
+        if served is not None:
+            yield from self.ask(model, served, batches, allowance)
             return
-        try:
-            if allowance is not None:
-                built.allow(allowance)
-            yield from self._served(built, batches)
-        finally:
-            built.close()
-            self._observed[model.name] = built.observed()
-
-    def observed(self, model: ModelSpec) -> Mapping[str, Any]:
-        """What a served model has found out about its server so far; empty for any other."""
-        return self._observed.get(model.name, {})
+        for batch, answers, _ in self.look(model, batches, {}):
+            yield batch, answers
 
     def look(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
         """The same, with the inner states of images whose task has a request, one entry per Block."""
@@ -97,29 +75,6 @@ class LocalExecutor:
             for worker in workers:
                 worker.terminate()
             self._pool = None
-
-    def _served(self, built: ServedModel, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[list[Answer]]]]:
-        """Batches side by side in threads, which open images while others wait for the server; yielded in the order given."""
-        threads = ThreadPoolExecutor(built.asks_at_once)
-        waiting: deque[tuple[Batch, Future[list[list[Answer]]]]] = deque()
-        try:
-            for batch in batches:
-                waiting.append((batch, threads.submit(answer, built, batch, self.seed)))
-                if len(waiting) > built.asks_at_once:
-                    yield _next(waiting)
-            while waiting:
-                yield _next(waiting)
-        except (PalpateError, KeyboardInterrupt):
-            # Answers that are there were paid for: they are handed over before the fault is.
-            for batch, future in list(waiting):
-                if future.done() and future.exception() is None:
-                    yield batch, future.result()
-            raise
-        finally:
-            for _, future in waiting:
-                future.cancel()
-            built.close()  # ends what is under way, so that no thread waits for it
-            threads.shutdown(wait=True)
 
     def _here(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
         try:
@@ -158,9 +113,9 @@ class LocalExecutor:
                 waiting.append((batch, pool.submit(_in_worker, model, batch, self.seed, requests)))
                 # A short queue keeps workers fed and memory independent of the number of images.
                 if len(waiting) > 2 * self.workers:
-                    yield _flat(_next(waiting))
+                    yield _next(waiting)
             while waiting:
-                yield _flat(_next(waiting))
+                yield _next(waiting)
         except BrokenProcessPool:
             raise self._worker_ended(model) from None
 
@@ -174,13 +129,9 @@ class LocalExecutor:
         )
 
 
-def _flat(answered: tuple[Batch, Given]) -> Looked:
-    return answered[0], *answered[1]
-
-
-def _next(waiting: deque[tuple[Batch, Future[T]]]) -> tuple[Batch, T]:
+def _next(waiting: deque[tuple[Batch, Future[Given]]]) -> Looked:
     batch, future = waiting.popleft()
-    return batch, future.result()
+    return batch, *future.result()
 
 
 _loaded: dict[ModelSpec, Model] = {}

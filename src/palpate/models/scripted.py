@@ -173,6 +173,7 @@ class ScriptedKind:
     """Kind ``scripted``: planted behaviour, for tests and simulations. No model, no torch."""
 
     name: ClassVar[str] = "scripted"
+    uses_gpu: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "accuracy": "P(right answer), the same for both classes (default 0.8)",
         "sensitivity": 'P("present" | present), with specificity, instead of accuracy',

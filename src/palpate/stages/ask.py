@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from palpate.errors import ModelError, RunError
-from palpate.executors.local import LocalExecutor
+from palpate.executors import Executor
 from palpate.nouns import Answer, Block, Price, Response, Status, Tally, Trial
 from palpate.parts import BUDGET_SPENT, ModelSpec
 from palpate.stages.capture import Capture
@@ -29,7 +29,7 @@ Waiting = dict[bytes, int]
 def ask(
     plan: Plan,
     ledger: Ledger,
-    executor: LocalExecutor,
+    executor: Executor,
     on_progress: Callable[[Tally], None] | None = None,
     stopping: Stopping | None = None,
 ) -> Tally:
@@ -53,7 +53,7 @@ def ask(
 def _ask(
     plan: Plan,
     ledger: Ledger,
-    executor: LocalExecutor,
+    executor: Executor,
     on_progress: Callable[[Tally], None] | None,
     stop: Callable[[], bool],
 ) -> Tally:

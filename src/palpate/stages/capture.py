@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from palpate.errors import StudyError, unknown_name
-from palpate.executors.local import LocalExecutor
+from palpate.executors import Executor
 from palpate.nouns import Answer, Block, Prompt
 from palpate.parts import Allowance, FeatureRequest, LooksInside, ModelSpec
 from palpate.registry import part
@@ -55,7 +55,7 @@ class Capture:
         return writer is not None and block.perturbation.name == "none" and writer.wants(block.case.id)
 
     def run(
-        self, executor: LocalExecutor, model: ModelSpec, batches: Iterable[Sequence[Block]], **limit: Allowance
+        self, executor: Executor, model: ModelSpec, batches: Iterable[Sequence[Block]], **limit: Allowance
     ) -> Iterator[Answered]:
         """The batches with their answers, as the executor gives them; states are on the disk before answers are handed on."""
         if not self.watches(model):

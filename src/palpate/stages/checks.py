@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from palpate.executors.local import LocalExecutor
+from palpate.executors import Executor
 from palpate.nouns import Block
 from palpate.parts import ModelSpec
 from palpate.stages.plan import Plan
@@ -20,7 +20,7 @@ IMAGES = 2
 """How many the self-tests look at."""
 
 
-def checked(plan: Plan, model: ModelSpec, ledger: Ledger, executor: LocalExecutor) -> ModelSpec:
+def checked(plan: Plan, model: ModelSpec, ledger: Ledger, executor: Executor) -> ModelSpec:
     """The model as it is to be asked: itself, or asked in a safer way where its checks say so. Records what they found."""
     found = executor.check(model, sample(plan, model))
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from palpate.errors import ModelError
-from palpate.executors import local
+from palpate.executors import _served
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block, Prompt, Status, Stimulus
 from palpate.parts import Allowance, Destination, Fingerprint, ModelSpec, ServedModel
@@ -73,7 +73,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
         def build(self, spec: ModelSpec) -> Served:
             return model
 
-    monkeypatch.setattr(local, "part", lambda folder, name: Kind())
+    monkeypatch.setattr(_served, "part", lambda folder, name: Kind())
     return model
 
 

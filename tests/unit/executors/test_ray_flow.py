@@ -1,0 +1,222 @@
+"""Feeding workers: in order, bounded, nothing lost and nothing twice, whoever dies when. Ray's place is taken by a simulation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from palpate.errors import ModelError, RunError
+from palpate.executors._ray_flow import AHEAD, AT_ONCE, MOST_ENDS, Flow, Lost, Task
+from palpate.executors._ray_worker import Missing, Told, same_versions, versions
+from palpate.executors.ray_pool import RayExecutor, RaySettings
+from palpate.parts import ModelSpec
+
+TOLD = Told(1, versions())
+
+
+@dataclass
+class Simulated:
+    """A cluster of workers that finish in any order, and die now and then."""
+
+    seed: int = 0
+    death: float = 0.0
+    start_death: float = 0.0
+    poison: int | None = None
+    told: Any = TOLD
+    workers: dict[int, Any] = field(default_factory=dict)
+    calls: dict[int, tuple[int, Task[int]]] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    asked: list[int] = field(default_factory=list)
+    next: int = 0
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+    def number(self) -> int:
+        self.next += 1
+        return self.next
+
+    def spawn(self) -> tuple[int, int]:
+        worker, reference = self.number(), self.number()
+        self.starts[reference] = worker
+        return worker, reference
+
+    def kill(self, worker: int) -> None:
+        self.dead.add(worker)
+
+    def submit(self, worker: int, task: Task[int]) -> int:
+        assert worker not in self.dead
+        reference = self.number()
+        self.calls[reference] = worker, task
+        held = sum(1 for w, _ in self.calls.values() if w == worker)
+        self.most = max(self.most, held)
+        return reference
+
+    def wait(self, references: list[int]) -> list[int]:
+        assert references, "nothing is under way, and the flow waits for it"
+        chosen = self.rng.sample(references, self.rng.randint(1, len(references)))
+        for reference in chosen:
+            if reference in self.calls and (self.calls[reference][1].given == self.poison or self.rng.random() < self.death):
+                self.lost.add(reference)
+            if reference in self.starts and self.rng.random() < self.start_death:
+                self.lost.add(reference)
+        return chosen
+
+    def result(self, reference: int) -> Any:
+        if reference in self.starts:
+            if reference in self.lost:
+                raise Lost
+            return self.told
+        worker, task = self.calls.pop(reference)
+        if reference in self.lost:
+            self.calls = {r: (w, t) for r, (w, t) in self.calls.items() if w != worker}
+            raise Lost
+        self.asked.append(task.given)
+        return task.given * 10
+
+    def flow(self, count: int, send: Any = lambda task, missing: None) -> Flow[int]:
+        return Flow(self, self.workers, count, self.submit, send, "model 'm'")
+
+
+def test_everything_comes_back_once_and_in_order() -> None:
+    cluster = Simulated()
+    assert list(cluster.flow(3).run(range(50))) == [(i, 10 * i) for i in range(50)]
+    assert sorted(cluster.asked) == list(range(50))
+    assert cluster.asked != sorted(cluster.asked)  # they did finish in another order
+    assert cluster.most == AT_ONCE
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whoever_dies_when(seed: int) -> None:
+    cluster = Simulated(seed, death=0.15, start_death=0.2)
+    flow = cluster.flow(1 + seed % 8)
+    assert list(flow.run(range(40))) == [(i, 10 * i) for i in range(40)]
+    assert sorted(cluster.asked) == list(range(40))  # what was answered was not asked again
+    assert cluster.most <= AT_ONCE
+    assert flow.replaced == len(cluster.dead)
+
+
+def test_there_were_deaths_to_survive() -> None:
+    flows = []
+    for seed in range(10):
+        flows.append(Simulated(seed, death=0.15).flow(4))
+        list(flows[-1].run(range(40)))
+    assert sum(flow.replaced for flow in flows) > 20
+
+
+def test_nothing_is_no_work() -> None:
+    assert list(Simulated().flow(4).run([])) == []
+
+
+def test_a_cluster_is_not_looked_for_where_nothing_is_left_to_ask() -> None:
+    executor = RayExecutor(RaySettings("127.0.0.1:1"))
+    assert list(executor.run(ModelSpec("m", "scripted"), [])) == []
+    executor.close()
+
+
+def test_what_is_ahead_is_bounded() -> None:
+    taken, came = 0, 0
+
+    def source() -> Iterator[int]:
+        nonlocal taken
+        for i in range(200):
+            taken = i + 1
+            yield i
+
+    cluster = Simulated(4)
+    for _ in cluster.flow(3).run(source()):
+        came += 1
+        assert taken - came <= AHEAD * 3
+    assert came == 200
+
+
+def test_workers_are_kept_from_one_flow_to_the_next() -> None:
+    cluster = Simulated()
+    list(cluster.flow(3).run(range(20)))
+    before = dict(cluster.workers)
+    assert len(before) == 3
+    list(cluster.flow(3).run(range(20)))
+    assert cluster.workers == before
+    assert len(cluster.starts) == 3
+
+
+def test_a_flow_that_is_left_early_leaves_workers_that_can_be_used() -> None:
+    cluster = Simulated()
+    running = cluster.flow(2).run(range(100))
+    assert [next(running), next(running)] == [(0, 0), (1, 10)]
+    running.close()
+    cluster.calls.clear()  # what they were at comes to nothing that anyone waits for
+    assert list(cluster.flow(2).run(range(5))) == [(i, 10 * i) for i in range(5)]
+
+
+def test_a_batch_that_ends_every_worker_is_given_up_and_named_as_such() -> None:
+    cluster = Simulated(poison=7)
+    with pytest.raises(RunError, match="5 workers ended, one after another, at the same images") as fault:
+        list(cluster.flow(2).run(range(20)))
+    assert fault.value.where == "model 'm'"
+    assert 7 not in cluster.asked
+    assert len(cluster.dead) == MOST_ENDS
+
+
+def test_what_was_answered_before_a_fault_was_handed_over() -> None:
+    running = Simulated(poison=7).flow(1).run(range(20))
+    assert [given for given, _ in islice(running, 7)] == list(range(7))
+    with pytest.raises(RunError):
+        next(running)
+
+
+def test_workers_that_never_start_are_given_up() -> None:
+    cluster = Simulated(start_death=1.0)
+    with pytest.raises(RunError, match="10 workers ended, one after another, before they answered anything"):
+        list(cluster.flow(2).run(range(5)))
+
+
+def test_a_fault_of_the_model_ends_the_flow() -> None:
+    fault = ModelError("no such checkpoint", where="model 'm'")
+    with pytest.raises(ModelError, match="no such checkpoint"):
+        list(Simulated(told=fault).flow(2).run(range(5)))
+
+
+def test_a_fault_on_the_way_ends_the_flow() -> None:
+    class Broken(Simulated):
+        def result(self, reference: int) -> Any:
+            found = super().result(reference)
+            return ModelError("gave nothing") if found == 30 else found
+
+    with pytest.raises(ModelError, match="gave nothing"):
+        list(Broken().flow(2).run(range(9)))
+
+
+def test_missing_images_are_sent_and_the_batch_is_asked_again() -> None:
+    class Blind(Simulated):
+        def result(self, reference: int) -> Any:
+            images = self.calls[reference][1].images if reference in self.calls else {}
+            found = super().result(reference)
+            return found if reference in self.starts or images else Missing((0,))
+
+    told: list[tuple[int, Missing | None]] = []
+
+    def send(task: Task[int], missing: Missing | None) -> None:
+        told.append((task.given, missing))
+        if missing is not None:
+            task.images[0] = "pixels"
+
+    cluster = Blind()
+    assert list(cluster.flow(2, send).run(range(6))) == [(i, 10 * i) for i in range(6)]
+    assert sorted(given for given, missing in told if missing is None) == list(range(6))
+    assert sorted(given for given, missing in told if missing is not None) == list(range(6))
+
+
+@pytest.mark.parametrize("told", [("0.0.1", versions()[1]), (versions()[0], "2.7")])
+def test_another_version_is_refused(told: tuple[str, str]) -> None:
+    with pytest.raises(RunError, match=f"a worker runs Palpate {told[0]} on Python {told[1]}, this process {versions()[0]}"):
+        same_versions(Told(1, told))
+    same_versions(TOLD)

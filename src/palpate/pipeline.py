@@ -22,6 +22,7 @@ from palpate.stages import ask as asking
 from palpate.stages.importing import Naming, files_digest, imported_plan, imported_study, write_answers
 from palpate.stages.inspect import inspect_plan, refuse_faults
 from palpate.stages.measure import measure
+from palpate.stages.picture import picture, ready
 from palpate.stages.plan import Plan, plan
 from palpate.stages.probe import probe
 from palpate.stages.read import read
@@ -47,6 +48,7 @@ def run(
 
     Raises PalpateError; what was answered by then is kept. ``stopping``: see ``palpate.stages.ask``.
     """
+    ready(study)
     planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
     if on_plan is not None:
         on_plan(planned)
@@ -55,6 +57,7 @@ def run(
     with folder.writing(study.name, study.to_toml()) as ledger:
         read(study, ledger, on_progress)
         probe(study, ledger, planned.cases)
+        picture(study, ledger)
         estimates = measure(study, ledger)
         folder.write_estimates(estimates)
     results = Results.open(out, estimates, planned.cases)

@@ -58,6 +58,7 @@ class FeatureSettings:
     layers: tuple[int, ...] | None = None
     pooling: tuple[str, ...] = ("mean",)
     prompts: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] = ()  # kinds of flat picture of them to draw: tsne, umap
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +352,7 @@ def _features(given: FeaturesFile | None) -> FeatureSettings | None:
         return None
     layers = None if given.layers == "all" else tuple(given.layers)
     models, prompts = (None if names is None else tuple(names) for names in (given.models, given.prompts))
-    return FeatureSettings(models, layers, tuple(dict.fromkeys(given.pooling)), prompts)
+    return FeatureSettings(models, layers, tuple(dict.fromkeys(given.pooling)), prompts, tuple(dict.fromkeys(given.pictures)))
 
 
 def _lineages(parsed: StudyFile, models: list[str], where: str) -> tuple[Lineage, ...]:

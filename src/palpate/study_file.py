@@ -147,12 +147,13 @@ class AskFile(_File):
 
 class FeaturesFile(_File):
     """``[features]``: inner states to keep while models answer. ``models`` and ``prompts`` default to all that can be looked into,
-    and to the first wording of each cell."""
+    and to the first wording of each cell. ``pictures``: flat pictures of them for the report, which no verdict rests on."""
 
     models: list[str] | None = None
     layers: Literal["all"] | list[int] = "all"
     pooling: list[Literal["mean", "max"]] = Field(["mean"], min_length=1)
     prompts: list[str] | None = None
+    pictures: list[Literal["tsne", "umap"]] = []
 
 
 class ReportFile(_File):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -89,7 +89,7 @@ class PhantomImage:
 
     def phantom(self) -> Phantom:
         """The drawn phantom, with its mask and all its metadata."""
-        return draw(self.modality, self.index, split=self.split, seed=self.seed, size=self.size, d_prime=self.d_prime)
+        return _drawn(self)
 
     def open(self) -> Image.Image:
         """The image, RGB."""
@@ -104,6 +104,15 @@ class PhantomImage:
         """Content identity without drawing: what the pixels are a function of."""
         text = "\x1f".join(map(str, (GENERATOR_VERSION, self.modality, self.index, self.split, self.seed, self.size, self.d_prime)))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _drawn(of: PhantomImage) -> Phantom:
+    """Drawn once for all that is asked of an image in a row: as it is, its mask, its perturbations. Not to be written to."""
+    made = draw(of.modality, of.index, split=of.split, seed=of.seed, size=of.size, d_prime=of.d_prime)
+    made.image.setflags(write=False)
+    made.mask.setflags(write=False)
+    return made
 
 
 class PhantomFacts(Mapping[str, Any]):

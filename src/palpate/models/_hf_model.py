@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from importlib import import_module
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from palpate.errors import ModelError
@@ -53,15 +52,16 @@ class Ready:
 class HFModel:
     """Answers from a local folder or a hub checkpoint. Weights are loaded at the first ``ask`` and freed by ``close``."""
 
-    def __init__(self, settings: Settings, *, name: str) -> None:
+    def __init__(self, settings: Settings, *, name: str, passes: int = 1) -> None:
+        """``passes``: how many full passes of images one batch of Blocks should be enough for."""
         identity.check_local(settings.path)  # a mistyped folder is an error now, not after the study was planned
-        self.settings, self.name = settings, name
+        self.settings, self.name, self.passes = settings, name, passes
         self._ready: Ready | None = None
 
     @property
     def blocks_at_once(self) -> int:
-        """As many images as go together; a text-only model is given more, for its blocks are short."""
-        return self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8)
+        """As many images as go together, ``passes`` times; a text-only model is given more, for its blocks are short."""
+        return self.passes * (self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8))
 
     @cached_property
     def checkpoint(self) -> identity.Checkpoint:
@@ -158,32 +158,34 @@ class HFModel:
         return Fingerprint(what, where)
 
     def ask(self, stimuli: Sequence[Stimulus]) -> list[list[Answer]]:
-        """One list per stimulus, one Answer per trial. ``seconds`` is the batch's time shared out evenly."""
+        """One list per stimulus, one Answer per trial. ``seconds`` is the batch's time shared out evenly.
+
+        Questions without an image go first, so that those with one fill whole passes.
+        """
         if self.text_only and any(stimulus.image is not None for stimulus in stimuli):
             raise ModelError(f"model {self.name!r} reads text only and was given an image", expected="questions without an image")
         ready = self._loaded()
-        answers: list[list[Answer]] = []
-        for batch in self._batches(stimuli):
-            answers += self._answer(ready, batch)
-        return answers
+        order = sorted(range(len(stimuli)), key=lambda i: stimuli[i].image is not None)
+        given: list[list[Answer]] = []
+        for batch in self._batches([stimuli[i] for i in order]):
+            given += self._answer(ready, batch)
+        found = dict(zip(order, given, strict=True))
+        return [found[i] for i in range(len(stimuli))]
 
     def look(
         self, stimuli: Sequence[Stimulus], requests: Sequence[FeatureRequest | None]
     ) -> tuple[list[list[Answer]], list[Features | None]]:
         """Answers and inner states. An image that is watched goes alone, so that its states are not another's."""
-        answers: list[list[Answer]] = []
-        features: list[Features | None] = []
-        for watched, together in groupby(zip(stimuli, requests, strict=True), key=lambda one: _watched(*one)):
-            run = list(together)
-            if not watched:
-                answers += self.ask([stimulus for stimulus, _ in run])
-                features += [None] * len(run)
-                continue
-            for stimulus, request in run:
-                assert request is not None
-                given, found = self._look(stimulus, request)
-                answers.append(given)
-                features.append(found)
+        answers: list[list[Answer]] = [[] for _ in stimuli]
+        features: list[Features | None] = [None] * len(stimuli)
+        rest = []
+        for i, (stimulus, request) in enumerate(zip(stimuli, requests, strict=True)):
+            if request is not None and stimulus.image is not None:
+                answers[i], features[i] = self._look(stimulus, request)
+            else:
+                rest.append(i)
+        for i, given in zip(rest, self.ask([stimuli[i] for i in rest]), strict=True):
+            answers[i] = given
         return answers, features
 
     def check(self, stimuli: Sequence[Stimulus]) -> Mapping[str, Any]:
@@ -370,10 +372,6 @@ class HFModel:
         text = ready.loaded.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
         status = Status.OK if row.ended else Status.TRUNCATED
         return Answer(status, text, margin, mass, row.tokens_in, len(row.tokens), seconds)
-
-
-def _watched(stimulus: Stimulus, request: FeatureRequest | None) -> bool:
-    return request is not None and stimulus.image is not None
 
 
 def _only(stimulus: Stimulus, prompts: Sequence[Prompt]) -> Stimulus:

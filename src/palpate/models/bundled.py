@@ -25,7 +25,7 @@ CHECKPOINTS: Mapping[str, str] = {
     "phantom-medgemma": "phantom-gemma, trained further on medical phantoms",
     "phantom-reader": "text-only language model that reads descriptions of phantoms",
 }
-IMAGES_AT_ONCE = 8
+IMAGES_AT_ONCE, PASSES = 8, 4
 FIXED = frozenset({"path", "revision", "trust_remote_code", "text_only", "chat_template", "ignore_keys"})
 """What is decided by the checkpoint itself."""
 
@@ -61,7 +61,9 @@ class BundledKind:
             raise ModelError(f"the weights of {checkpoint} are not in this installation", expected=f"the folder {folder}")
         # So small a model spends its time on calls, not on arithmetic: eight images to a pass are twice as fast, on a CPU too.
         rest = {"images_at_once": IMAGES_AT_ONCE, **{key: value for key, value in spec.options.items() if key != "checkpoint"}}
-        return HFModel(settings_from(ModelSpec(spec.name, "hf", {**rest, "path": str(folder)}, spec.seed)), name=spec.name)
+        return HFModel(
+            settings_from(ModelSpec(spec.name, "hf", {**rest, "path": str(folder)}, spec.seed)), name=spec.name, passes=PASSES
+        )
 
 
 PARTS = (BundledKind(),)

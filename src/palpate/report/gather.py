@@ -17,6 +17,7 @@ from palpate.report import words
 from palpate.report.view import Counts, Example, ExampleAnswer, ModelCard, ReportView, TaskCard
 from palpate.spending import Cost
 from palpate.store.ledger import Ledger
+from palpate.store.pictures import Picture, PictureStore
 from palpate.store.planned import Planned
 from palpate.study import Study, model_presets
 from palpate.task import Task
@@ -57,6 +58,7 @@ def gather(
         seconds=ledger.seconds(),
         costs=tuple(costs),
         thresholds=study.thresholds,
+        pictures=tuple(_pictures(study, ledger, panels)),
     )
 
 
@@ -109,6 +111,14 @@ def _counts(planned: Planned, ledger: Ledger) -> Counts:
             if status is Status.ERROR:
                 causes[cause] += 1
     return Counts(asked, by_status[Status.OK], by_status[Status.TRUNCATED], by_status[Status.BLOCKED], dict(causes.most_common()))
+
+
+def _pictures(study: Study, ledger: Ledger, panels: Sequence[Panel]) -> Iterator[Picture]:
+    kinds = study.features.pictures if study.features is not None else ()
+    store = PictureStore(ledger.path.parent)
+    for panel in panels if kinds else ():
+        if panel.perturbation.name == "none":
+            yield from store.pictures(panel, kinds, study.seed)
 
 
 def _examples(study: Study, ledger: Ledger, planned: Planned, panels: Sequence[Panel], images: Images) -> Iterator[Example]:

@@ -18,7 +18,8 @@ from palpate.nouns import Estimate
 from palpate.report import datacard, figures, words
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
-from palpate.report.ladder import ladder
+from palpate.report.ladder import ladders
+from palpate.report.pictures import pictures
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ExampleAnswer, ReportView
 
@@ -73,6 +74,7 @@ def render_html(view: ReportView) -> str:
             methods=_methods(view),
             definitions=[(n, view.definitions.get(n, "")) for n in dict.fromkeys(e.measure for e in view.estimates)],
             identities={m.name: _fingerprint({**m.identity, **m.environment}) for m in view.models},
+            pictures=pictures(view),
             alike=comparability(view),
             how_to_read=words.HOW_TO_READ,
             level=words.level(view),
@@ -99,7 +101,7 @@ def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapp
         2: [figures.spreads(view), *(figures.wordings(view, task) for task in view.tasks)],
         3: [figures.refusals(view), *(figures.silences(view, task) for task in view.tasks)],
         4: [figures.pairs(view)],
-        6: [ladder(view, task) for task in view.tasks],
+        6: [*ladders(view)],
     }
     titles = words.titles(view)
     cautions = tuple((titles[task.name], cell, text) for task in view.tasks for cell, text in task.cautions.items())

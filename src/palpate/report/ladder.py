@@ -1,4 +1,4 @@
-"""The chart of the information ladder: one line per model, from the pixels to the answer; where it falls, the knowledge is lost."""
+"""The chart of the information ladder: a model on a task, from the pixels down to the answer; where it falls, knowledge is lost."""
 
 from __future__ import annotations
 
@@ -6,131 +6,175 @@ from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
 from palpate.report import words
-from palpate.report.chart_style import GREY, safe, styled
+from palpate.report.bottleneck import Bottleneck, bottleneck
+from palpate.report.chart_style import GREY, styled
 from palpate.report.view import ReportView, TaskCard
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 STAGES = {
-    "metadata": "colours<br>alone",
-    "vision": "vision<br>tower",
-    "read": "its layer<br>that is read",
+    "metadata": "colours alone",
+    "vision": "vision tower,<br>its best layer",
+    "read": "the layer<br>handed on",
     "projector": "projector",
-    "image": "language<br>model, image",
-    "last": "language<br>model, question",
+    "image": "language model,<br>at the image",
+    "last": "language model,<br>at the question",
     "margin": "odds of<br>yes and no",
-    "text": "answer<br>given",
-    "description": "description,<br>read",
+    "text": "answer given",
+    "description": "description,<br>read by another",
 }
-"""Stage → what it is called under the chart, in the order information flows."""
-MARKS = (("#0072B2", "circle"), ("#E69F00", "diamond"), ("#009E73", "square"), ("#CC79A7", "cross"), ("#56B4E9", "star"))
-LOSS, HEIGHT = "#D55E00", 420
+"""Stage → what its row is called, in the order information flows. The first is for comparison: nothing flows from it."""
+PARTS = (
+    ("sees", "vision", "read"),
+    ("passes on", "projector", "projector"),
+    ("thinks", "image", "last"),
+    ("says", "margin", "text"),
+)
+"""What the stages from one to another do, written into them."""
+BLUE, LOSS = "#0072B2", "#D55E00"
+ROW, HEIGHT = 44, 92
+LEFT, RIGHT = 0.36, 1.03  # of the axis, where no interval begins further left
 HOVER = "%{customdata}<extra></extra>"
+By = dict[str, Estimate]
 
 
-def ladder(view: ReportView, task: TaskCard) -> Figure | None:
-    """Balanced accuracy of every stage on the task's main question, each model's largest loss marked. None without stages."""
+def ladders(view: ReportView) -> list[Figure]:
+    """One chart per task and model whose stages were probed, on the task's main question."""
+    return [figure for task in view.tasks for model in view.models if (figure := ladder(view, task, model.name)) is not None]
+
+
+def ladder(view: ReportView, task: TaskCard, model: str) -> Figure | None:
+    """Balanced accuracy of every stage, from the image down to the answer, the largest loss marked. None without stages."""
     import plotly.graph_objects as go
 
-    estimates = [e for e in words.unperturbed(view.estimates) if e.by.get("task") == task.name]
-    by_model: dict[str, dict[str, Estimate]] = {}
-    for cell in words.cells(view, task.name)[:1]:
-        for e in words.select(estimates, "ladder_ba", cell=cell):
-            if e.by["stage"] in STAGES and e.value is not None:
-                by_model.setdefault(e.by["model"], {})[e.by["stage"]] = e
-    models = [m.name for m in view.models if m.name in by_model]
-    stages = [s for s in STAGES if any(s in by_model[m] for m in models)]
+    asked = [p for p in view.prompts.get(task.name, ()) if p.form.closed]
+    cell = next(iter(words.cells(view, task.name)), "")
+    estimates = words.unperturbed(view.estimates)
+    mine = words.select(estimates, "ladder_ba", model=model, task=task.name, cell=cell)
+    found = {e.by["stage"]: e for e in mine if e.by["stage"] in STAGES and e.value is not None}
+    stages = [s for s in STAGES if s in found]
     if len(stages) < 2:
         return None
-    figure = go.Figure()
-    figure.add_trace(_chance(len(stages)))
-    for at, model in enumerate(models):
-        figure.add_trace(_line(model, by_model[model], stages, at, len(models)))
-    lost = [e for e in words.select(estimates, "ladder_loss") if e.verdict == "bottleneck" and e.by["model"] in models]
-    for e in lost:
-        _mark(figure, e, by_model[e.by["model"]], stages, models)
-    title = f"{words.titles(view)[task.name]}: what each stage knows. {_told(lost, models)}"
-    figure.update_xaxes(
-        title="from the image to the answer",
+    lost = bottleneck(estimates, model, task.name, cell, next((p.name for p in asked if p.cell == cell), ""))
+    figure = go.Figure([_chance(len(stages)), *_walk(found, stages)])
+    _name_parts(figure, stages)
+    if lost is not None and lost.step is not None:
+        _mark(figure, lost, found, stages)
+    told = "" if lost is None else f": {lost.told}"
+    figure.update_yaxes(
         tickvals=list(range(len(stages))),
         ticktext=[STAGES[s] for s in stages],
+        range=[len(stages) - 0.4, -0.75],
+        fixedrange=True,
+        showgrid=False,
+    )
+    figure.update_xaxes(
+        title="balanced accuracy (1: always right)",
+        range=[_left(found), RIGHT],
+        dtick=0.1,
         fixedrange=True,
     )
-    figure.update_yaxes(title="balanced accuracy", range=[0.38, 1.02], dtick=0.1, fixedrange=True)
-    return styled(figure, title, HEIGHT)
+    titled = styled(figure, f"{words.line(model)} on {words.labels(view)[task.name]}{told}.", HEIGHT + ROW * len(stages))
+    return titled.update_layout(showlegend=False)
 
 
-def _told(lost: list[Estimate], models: list[str]) -> str:
-    """What the chart's title says was found."""
-    if not lost:
-        return "No step is shown to lose it."
-    named = "; ".join(f"{e.by['model']} loses {words.points(e.value)} points at the marked step" for e in lost)
-    rest = len(models) - len({e.by["model"] for e in lost})
-    return named + (f"; {rest} without a step shown." if rest else ".")
-
-
-def _line(model: str, found: dict[str, Estimate], stages: list[str], at: int, count: int) -> Any:
+def _walk(found: By, stages: list[str]) -> list[Any]:
+    """The stages as dots with their intervals, joined where information flows from one to the next."""
     import plotly.graph_objects as go
 
-    colour, symbol = MARKS[at % len(MARKS)]
-    shown = [(i + 0.06 * (at - (count - 1) / 2), found[s]) for i, s in enumerate(stages) if s in found]
-    return go.Scatter(
-        x=[x for x, _ in shown],
-        y=[e.value for _, e in shown],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [(e.high or e.value or 0.0) - (e.value or 0.0) for _, e in shown],
-            "arrayminus": [(e.value or 0.0) - (e.low if e.low is not None else e.value or 0.0) for _, e in shown],
-            "thickness": 1.2,
-            "width": 3,
-        },
-        mode="lines+markers",
-        name=safe(model),
-        customdata=[_hover(model, e) for _, e in shown],
-        hovertemplate=HOVER,
-        line={"color": colour, "width": 2},
-        marker={"color": colour, "symbol": symbol, "size": 9},
-    )
-
-
-def _mark(figure: Figure, e: Estimate, found: dict[str, Estimate], stages: list[str], models: list[str]) -> None:
-    """The largest loss: a thick red line along its step, with its size."""
-    import plotly.graph_objects as go
-
-    first, second = e.by["step"].split(">")
-    ends = [(s, found.get(s)) for s in (first, second)]
-    if any(end is None for _, end in ends):
-        return
-    shift = 0.06 * (models.index(e.by["model"]) - (len(models) - 1) / 2)
-    x = [stages.index(s) + shift for s, _ in ends]
-    y = [end.value or 0.0 for _, end in ends if end is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="lines",
-            name="largest loss",
-            line={"color": LOSS, "width": 6},
-            opacity=0.55,
-            hoverinfo="skip",
-            showlegend=False,
+    flows = [s for s in stages if s != "metadata"]
+    dots = []
+    for names, mark, colour, mode in ((["metadata"], "circle-open", GREY, "markers"), (flows, "circle", BLUE, "lines+markers")):
+        shown = [found[s] for s in names if s in found]
+        if not shown:
+            continue
+        value = [e.value or 0.0 for e in shown]
+        dots.append(
+            go.Scatter(
+                x=value,
+                y=[stages.index(e.by["stage"]) for e in shown],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(e.high if e.high is not None else v) - v for e, v in zip(shown, value, strict=True)],
+                    "arrayminus": [v - (e.low if e.low is not None else v) for e, v in zip(shown, value, strict=True)],
+                    "thickness": 1.3,
+                    "width": 4,
+                },
+                mode=mode,
+                customdata=[_hover(e) for e in shown],
+                hovertemplate=HOVER,
+                line={"color": colour, "width": 2},
+                marker={"color": colour, "symbol": mark, "size": 10},
+            )
         )
+    return dots
+
+
+def _mark(figure: Figure, lost: Bottleneck, found: By, stages: list[str]) -> None:
+    """The largest loss: a thick line along its step, with its size and what kind of loss it is."""
+    import plotly.graph_objects as go
+
+    assert lost.step is not None
+    assert lost.loss is not None
+    if any(s not in found for s in lost.step):
+        return
+    x, y = [found[s].value or 0.0 for s in lost.step], [stages.index(s) for s in lost.step]
+    line = {"color": LOSS, "width": 7}
+    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", name="largest loss", line=line, opacity=0.6, hoverinfo="skip"))
+    text = f"<b>{words.MINUS}{words.in_points(lost.loss.value)}</b><br>lost here"
+    room = min(x) - _left(found) > 0.25  # on the left of the step, where the line does not go, unless it is too near the edge
+    figure.add_annotation(
+        x=min(x) if room else max(x),
+        y=sum(y) / 2,
+        xanchor="right" if room else "left",
+        xshift=-14 if room else 14,
+        text=text,
+        align="right" if room else "left",
+        showarrow=False,
+        font={"color": LOSS, "size": 12},
     )
-    text = f"<b>−{words.points(e.value)} points</b>"
-    figure.add_annotation(x=sum(x) / 2, y=sum(y) / 2, text=text, showarrow=False, font={"color": LOSS, "size": 12}, xshift=34)
+
+
+def _name_parts(figure: Figure, stages: list[str]) -> None:
+    """A faint band behind every other part of the model, and its name at the left."""
+    for at, (name, first, last) in enumerate(PARTS):
+        rows = [i for i, s in enumerate(stages) if s in list(STAGES)[list(STAGES).index(first) : list(STAGES).index(last) + 1]]
+        if not rows:
+            continue
+        if at % 2 == 0:
+            figure.add_shape(
+                type="rect",
+                xref="paper",
+                x0=0,
+                x1=1,
+                y0=rows[0] - 0.5,
+                y1=rows[-1] + 0.5,
+                fillcolor=GREY,
+                opacity=0.1,
+                line_width=0,
+                layer="below",
+            )
+        figure.add_annotation(
+            xref="paper", x=0, xanchor="left", y=rows[0] - 0.32, text=f"<i>{name}</i>", showarrow=False, font_size=11, xshift=2
+        )
+
+
+def _left(found: By) -> float:
+    """Where the axis begins: further left where an interval does, as of answers left open."""
+    return max(-0.02, min(LEFT, *(e.low - 0.03 for e in found.values() if e.low is not None), LEFT))
 
 
 def _chance(count: int) -> Any:
     import plotly.graph_objects as go
 
     style = {"color": GREY, "width": 2, "dash": "dash"}
-    return go.Scatter(x=[-0.4, count - 0.6], y=[0.5, 0.5], mode="lines", name="guessing (0.50)", line=style, hoverinfo="skip")
+    at = {"x": [0.5, 0.5], "y": [-0.45, count - 0.5], "text": ["guessing", ""], "textposition": "top center"}
+    return go.Scatter(**at, mode="lines+text", name="guessing (0.50)", line=style, textfont_size=11, hoverinfo="skip")
 
 
-def _hover(model: str, e: Estimate) -> str:
-    stage = STAGES[e.by["stage"]].replace("<br>", " ")
+def _hover(e: Estimate) -> str:
     between = words.interval(e)
     bounds = f" ({between})" if between else ""
-    return f"{safe(model)}<br>{stage}: {words.score(e.value)}{bounds}<br>{words.count(e.n_cases, 'image')}"
+    return f"{STAGES[e.by['stage']].replace('<br>', ' ')}: {words.score(e.value)}{bounds}<br>{words.count(e.n_cases, 'image')}"

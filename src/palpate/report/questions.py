@@ -182,8 +182,8 @@ QUESTIONS: tuple[Question, ...] = (
         "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words score. "
         "Threshold problem: surely more, so it knows more than it says. Knowledge problem: no more, and too little. Nothing lost: "
         "no more, and not too little. Where inner states were kept, a linear probe reads every stage inside the model on the same "
-        "images, out of fold: where the line falls, what the stages before knew does not arrive; a bottleneck is named only where "
-        "its loss is surely above 0.",
+        "images, out of fold, from the image at the top to the answer at the bottom: where the line turns left, what the stages "
+        "above knew does not arrive; a bottleneck is named only where its loss is surely above 0.",
         "Without inner states only what reaches the margin is seen. A probe finds what can be read off linearly, not what the "
         "model uses; colours alone can tell a lot; the stages are probed for one wording. A threshold fitted on these images may "
         "not suit those of another hospital.",

@@ -10,6 +10,7 @@ from palpate.inspection.card import DataCard
 from palpate.nouns import ConditionResult, Estimate, Lineage, Outcome, Prompt
 from palpate.parts import Thresholds
 from palpate.spending import Cost
+from palpate.store.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +112,4 @@ class ReportView:
     costs: tuple[Cost, ...] = ()  # of the models that are served, or priced
     data: tuple[DataCard, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
+    pictures: tuple[Picture, ...] = ()

@@ -98,6 +98,15 @@ class TestEveryModality:
         assert facts["size"] in ("small", "medium", "large")
         assert all(value is None or isinstance(value, (str, int, float, bool)) for value in facts.values())
 
+    def test_what_is_drawn_once_for_several_uses_cannot_be_written_to(self, modality: str) -> None:
+        one, same = (PhantomImage(modality, 0, "test", 0, 96, D_PRIME[modality]) for _ in range(2))
+        assert one.phantom() is same.phantom()
+        for held in (one.phantom().image, one.phantom().mask):
+            with pytest.raises(ValueError, match="read-only"):
+                held[0] = 0
+        assert np.array_equal(np.asarray(one.open()), one.phantom().image)
+        one.open().putpixel((0, 0), (1, 2, 3))  # a picture of its own
+
     def test_an_image_survives_pickling(self, modality: str) -> None:
         case = SOURCE.load({"modality": modality}, Labels(), Sample(per_class=1)).cases[0]
         again = pickle.loads(pickle.dumps(case))

@@ -54,6 +54,7 @@ def test_a_bundled_checkpoint_is_the_hf_model_of_its_folder(checkpoint, build, i
     assert isinstance(model, Model)
     assert model.fingerprint().identity == same.fingerprint().identity
     assert [a.text for a in model.ask(images(1))[0]] == [a.text for a in same.ask(images(1))[0]]
+    assert model.blocks_at_once == 4 * 8  # four passes of eight images
     by_name = BundledKind().build(ModelSpec("phantom-llava", "bundled", {"max_new_tokens": 6}))
     assert by_name.fingerprint().identity == same.fingerprint().identity
 

@@ -97,6 +97,19 @@ def test_texts_and_images_keep_their_order(build, without_image, images) -> None
         close([row], model.ask([stimulus]))
 
 
+def test_images_fill_whole_passes_though_texts_stand_between_them(build, without_image, images, monkeypatch) -> None:
+    shown = images(3)
+    mixed = [shown[0], without_image(5), shown[1], without_image(6), shown[2]]
+    model = build("llava", images_at_once=3)
+    cut: list[list[bool]] = []
+    own = model._answer
+    monkeypatch.setattr(
+        model, "_answer", lambda ready, batch: cut.append([s.image is not None for s in batch]) or own(ready, batch)
+    )
+    model.look(mixed, [None] * len(mixed))
+    assert cut == [[False, False], [True, True, True]]
+
+
 def test_a_model_that_could_see_may_be_asked_in_words_only(build, without_image, images) -> None:
     """``text_only`` changes no answer to a text, and makes an image an error."""
     blind, seeing = build("gemma3", text_only=True), build("gemma3")

@@ -1,44 +1,97 @@
-"""Planted losses are named where they were put, and nothing is named where nothing was lost: n = 250 per class."""
+"""Planted losses are named where they were put, and nothing is named where nothing was lost: n = 250 per class.
+
+The word is the report's own (``report/bottleneck.py``), from the estimates a run would make. A model that ignores the image and one
+that follows the text have no stages: theirs are the verdicts of question 5, each beside a model that does neither.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from figures_found import record
+from palpate.measures.accuracy import Accuracy
+from palpate.measures.image import Image
 from palpate.measures.ladder import Ladder
-from palpate.nouns import Estimate
-from palpate.parts import MeasureSettings
+from palpate.measures.suggestion import Suggestion
+from palpate.nouns import Panel
+from palpate.parts import Measure, MeasureSettings
+from palpate.report.bottleneck import bottleneck
 from planted_ladder import AFTER_PROJECTOR, BLIND, IN_PROJECTOR, NOT_READ_OUT, NOTHING_LOST, REFUSING, SHIFTED, PlantedLadder
+from planted_margins import Blind, Seen, null, with_texts
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 RUNS = int(os.environ.get("PALPATE_RUNS", "200"))
-PLANS: dict[str, tuple[PlantedLadder, str]] = {
-    "blind encoder": (BLIND, ""),
-    "destroyed in the projector": (IN_PROJECTOR, "read>projector"),
-    "destroyed after the projector": (AFTER_PROJECTOR, "projector>image"),
-    "kept to the last layer, not read out": (NOT_READ_OUT, "last>margin"),
-    "shifted threshold": (SHIFTED, "margin>text"),
-    "refused by class": (REFUSING, "margin>text"),
-    "nothing lost": (NOTHING_LOST, ""),
+SECTION = "Where it is lost, 250 cases per class: share of runs"
+PLANS: dict[str, tuple[PlantedLadder, tuple[str, str]]] = {
+    "blind encoder": (BLIND, ("unseen", "")),
+    "blind encoder, half of its answers left open": (replace(BLIND, refuses=(0.5, 0.5)), ("unseen", "")),
+    "destroyed in the projector": (IN_PROJECTOR, ("projector", "read>projector")),
+    "destroyed after the projector": (AFTER_PROJECTOR, ("language", "projector>image")),
+    "kept to the last layer, not read out": (NOT_READ_OUT, ("readout", "last>margin")),
+    "shifted threshold": (SHIFTED, ("threshold", "margin>text")),
+    "refused by class": (REFUSING, ("refusals", "margin>text")),
+    "nothing lost": (NOTHING_LOST, ("none", "")),
 }
-
-
-def named(found: list[Estimate]) -> str:
-    """The step called a bottleneck, "" where none is."""
-    return next((e.by["step"] for e in found if e.measure == "ladder_loss" and e.verdict == "bottleneck"), "")
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_planted(plan: str) -> None:
-    planted, step = PLANS[plan]
-    steps: Counter[str] = Counter()
-    sees = 0
+    planted, right = PLANS[plan]
+    said: Counter[tuple[str, str]] = Counter()
     for seed in range(RUNS):
-        found = list(Ladder().measure([planted.panel(1000 + seed)], MeasureSettings(seed=0, draws=100)))
-        steps[named(found)] += 1
-        sees += any(e.measure == "ladder_gain" and e.by["stage"] == "read" and e.verdict == "sees" for e in found)
-    print(f"{plan}: bottleneck {dict(steps)}, encoder sees {sees}, of {RUNS}")
-    assert steps[step] >= 0.95 * RUNS
-    assert sees <= 0.05 * RUNS if plan == "blind encoder" else sees >= 0.95 * RUNS
+        panel = planted.panel(1000 + seed)
+        settings = MeasureSettings(seed=0, draws=100)
+        found = [e for measure in (Ladder(), Accuracy()) for e in measure.measure([panel], settings)]
+        lost = bottleneck(found, panel.model, panel.task, "target", panel.prompts[0].name)
+        assert lost is not None
+        said[lost.kind, lost.loss.by["step"] if lost.loss is not None else ""] += 1
+    print(plan, dict(said))
+    elsewhere = sum(n for (_, step), n in said.items() if step not in ("", right[1]))
+    record(SECTION, plan, diagnosed_right=said[right] / RUNS, bottleneck_named_wrongly=elsewhere / RUNS)
+    assert said[right] >= 0.95 * RUNS
+    assert elsewhere <= 0.05 * RUNS
+
+
+def never_looks(seed: int) -> list[Panel]:
+    return Blind(250, 2).panels(seed)
+
+
+def looks(seed: int) -> list[Panel]:
+    one = Seen(250, 2, 4, 2.0).panel(seed)
+    return [one, null(one, seed)]
+
+
+def text_counts(pull: float) -> Callable[[int], list[Panel]]:
+    return lambda seed: [with_texts(Seen(250, 2, 2, 1.5).panel(seed), pull)]
+
+
+@pytest.mark.parametrize(
+    ("plan", "measure", "make", "right", "wrong"),
+    [
+        ("ignores the image", Image(), never_looks, ("image_dependence", "ignores the image"), "uses the image"),
+        ("sees the image", Image(), looks, ("image_dependence", "uses the image"), "ignores the image"),
+        ("follows the text", Suggestion(), text_counts(3.0), ("text_share", "follows the text"), "follows the image"),
+        ("follows the image", Suggestion(), text_counts(0.0), ("text_share", "follows the image"), "follows the text"),
+    ],
+)
+def test_planted_reliance(
+    plan: str, measure: Measure, make: Callable[[int], list[Panel]], right: tuple[str, str], wrong: str
+) -> None:
+    said: Counter[str | None] = Counter()
+    for seed in range(RUNS):
+        found = measure.measure(make(seed), MeasureSettings(seed=seed, draws=100))
+        said[next(e.verdict for e in found if e.measure == right[0] and not {"prompt", "null_image"} & set(e.by))] += 1
+    print(plan, dict(said))
+    record(
+        "Whether it looks, 250 cases per class: share of runs",
+        plan,
+        diagnosed_right=said[right[1]] / RUNS,
+        opposite=said[wrong] / RUNS,
+    )
+    assert said[right[1]] >= 0.95 * RUNS
+    assert said[wrong] <= 0.05 * RUNS

@@ -32,9 +32,10 @@ PAIRED = "paired on the same cases and folds; cluster-robust variance, t interva
 TRAINED = "paired on the same cases and folds; cluster-robust variance + that between repeats of the folds, t interval"
 ONE_CLASS = "only one class has this stage"
 BOTTLENECK = (
-    "bottleneck is the largest loss whose p, after Holm over the steps, is below 1 − level and whose 1 − 2α interval "
-    "reaches {margin:g}"
+    "bottleneck is the largest loss, as far as it lies above 0.5, whose p, after Holm over the steps, is below 1 − level, whose "
+    "1 − 2α interval reaches {margin:g}, and which begins at a stage whose interval lies above 0.5"
 )
+CHANCE = 0.5
 SURE = 0.99
 """Level of the interval by which a stage is said to see: training two probes adds variance that the cases' alone does not show."""
 SEES = (
@@ -211,7 +212,9 @@ class _Walk:
         margin, alpha = self.settings.thresholds.equivalence, 1 - self.settings.level
         shown = [known and p < alpha and loss.value > 0 for loss, known, p in zip(losses, defined, adjusted, strict=True)]
         # What is surely smaller than the margin is shown to be lost, but nobody's bottleneck.
-        large = [loss.value if sure and loss.narrow.high >= margin else 0.0 for loss, sure in zip(losses, shown, strict=True)]
+        large = [
+            self._knowledge(loss) if sure and loss.narrow.high >= margin else 0.0 for loss, sure in zip(losses, shown, strict=True)
+        ]
         worst = int(np.argmax(large)) if any(large) else -1
         for i, loss in enumerate(losses):
             used = self._both(*loss.step.split(">"))
@@ -225,6 +228,14 @@ class _Walk:
             near = equivalent(float(loss.narrow.low), float(loss.narrow.high), margin)
             word = "kept" if word == "no loss shown" and near else word
             yield judged(found, word, BOTTLENECK.format(margin=margin))
+
+    def _knowledge(self, loss: _Loss) -> float:
+        """What is lost of what was there: answers left open fall below guessing, and a stage that guesses has nothing to lose."""
+        rung = self.rungs[loss.step.partition(">")[0]]
+        used = np.isfinite(rung.right)
+        before = self._right(rung, used)
+        sure = float(share_interval(before, max(self._groups(used), 2), self.settings.level).low) > CHANCE
+        return min(loss.value, float(before.value) - CHANCE) if sure else 0.0
 
     def _both(self, first: str, second: str) -> NDArray[np.bool_]:
         return np.isfinite(self.rungs[first].right) & np.isfinite(self.rungs[second].right)

@@ -76,6 +76,22 @@ def test_the_loss_is_found_where_it_was_put(plan: str, step: str) -> None:
     assert loss.low > 0
 
 
+def test_a_model_that_guesses_and_leaves_much_open_has_nothing_to_lose() -> None:
+    silent = replace(BLIND, refuses=(0.5, 0.7))
+    found = tuple(Ladder().measure([silent.panel(1)], SETTINGS))
+    assert one(found, "ladder_loss", step="margin>text").value > 0.2
+    assert verdicts(found)["margin>text"] == "loss"  # balanced accuracy is lost, no knowledge is
+    assert bottlenecks(found) == []
+
+
+def test_what_is_gone_by_the_margin_is_not_blamed_on_answers_left_open() -> None:
+    silent = replace(NOT_READ_OUT, refuses=(0.9, 0.9))
+    found = tuple(Ladder().measure([silent.panel(1)], SETTINGS))
+    lost = {step: one(found, "ladder_loss", step=step).value for step in ("last>margin", "margin>text")}
+    assert lost["margin>text"] > lost["last>margin"] > 0.25
+    assert bottlenecks(found) == ["last>margin"]
+
+
 @pytest.mark.parametrize("plan", ["blind", "nothing"])
 def test_where_nothing_is_lost_on_the_way_no_bottleneck_is_named(plan: str) -> None:
     assert bottlenecks(estimates(plan)) == []

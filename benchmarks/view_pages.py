@@ -65,6 +65,7 @@ PAGES = {
     "nothing is like that": "/?model=base&outcome=hedge&disagree=1&status=blocked",
     "a case": "/case?id={case}",
     "a case, two models": "/case?id={case}&a=base&b=tuned&perturbation=2",
+    "who reads answers": "/label",
 }
 
 

@@ -18,20 +18,27 @@ Keep = Callable[[Drawn, Outcome], None]
 
 
 class LabelPage:
-    """An application for ``LocalServer``: shows what is left of the sample, keeps what the person reads."""
+    """An application for ``LocalServer``: shows what is left of the sample, keeps what the person reads.
 
-    def __init__(self, waiting: list[Drawn], total: int, keep: Keep, finished: Callable[[], None]) -> None:
+    ``base``: the path under which it is served, where the server shows other pages too; then ``run`` is the run's folder.
+    """
+
+    def __init__(
+        self, waiting: list[Drawn], total: int, keep: Keep, finished: Callable[[], None], *, base: str = "", run: str = "RUN"
+    ) -> None:
         self._waiting, self._total, self._keep, self._finished = list(waiting), total, keep, finished
+        self._base, self._run = base, run
         self._skipped = 0
 
     def __call__(self, request: Request) -> Reply:
         """GET / shows, POST / keeps or skips, POST /end ends."""
-        if request.path == "/style.css":
+        path = request.path.removeprefix(self._base) or "/"
+        if path == "/style.css":
             return Reply(_text("label.css").encode(), "text/css; charset=utf-8")
-        if request.path == "/end" and request.method == "POST":
+        if path == "/end" and request.method == "POST":
             self._finished()
             return self._show(ended=True)
-        if request.path != "/":
+        if path != "/":
             return Reply(b"There is no such page.", "text/plain; charset=utf-8", 404)
         if request.method == "POST":
             return self._kept(request)
@@ -50,7 +57,7 @@ class LabelPage:
             elif request.fields.get("reading") == "skip":
                 self._waiting.append(self._waiting.pop(0))
                 self._skipped += 1
-        return Reply(status=303, to="/")
+        return Reply(status=303, to=self._base or "/")
 
     def _show(self, *, problem: str = "", ended: bool = False, status: int = 200) -> Reply:
         now = self._waiting[0] if self._waiting and not ended else None
@@ -69,6 +76,8 @@ class LabelPage:
                 total=self._total,
                 problem=plain(problem),
                 ended=ended,
+                base=self._base,
+                run=self._run,
             )
         )
         return Reply(shown.encode("utf-8", "replace"), status=status)

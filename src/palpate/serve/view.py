@@ -1,26 +1,27 @@
-"""The pages to look inside a run: answers to filter, a case with everything said about it. Read-only, without scripts."""
+"""The pages to look inside a run: answers to filter, a case with everything said about it. Without scripts.
+
+They only show; what a person reads at the desk (``/label``) is the one thing that is kept.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
-
-from jinja2 import Environment, FunctionLoader
 
 from palpate.errors import PalpateError
 from palpate.nouns import Outcome, Prompt, Reading, Status
 from palpate.report.view import ExampleAnswer
 from palpate.report.words import FORMS, TONES, judged, plain, signed
 from palpate.results import Results, methods
+from palpate.serve.desk import BASE, Desk
 from palpate.serve.local import Reply, Request
+from palpate.serve.pages import compiled, file, page, said, style
 from palpate.serve.pictures import OPENING, Pictures
 from palpate.store import shown
-from palpate.store.browsing import PERSON, Columns, Wanted
+from palpate.store.browsing import Columns, Wanted
 from palpate.store.ledger import Ledger
 from palpate.store.shown import ShownAnswer, ShownCase
 
@@ -44,33 +45,35 @@ class Dot:
 
 
 class ViewPage:
-    """An application for ``LocalServer``: looks into one run, finished or still being written. Answers GET alone."""
+    """An application for ``LocalServer``: looks into one run, finished or still being written."""
 
     def __init__(self, results: Results) -> None:
         self._folder, self._study = results.folder, results.study
         self._columns, self._pictures = Columns(), Pictures(results.study)
-        for name in ("view_list.html.j2", "view_case.html.j2"):
-            _templates().get_template(name)  # compiled now, so that the first page need not wait
+        self._desk = Desk(results)
+        compiled("view_list.html.j2", "view_case.html.j2")  # now, so that the first page need not wait
         with self._folder.ledger() as ledger:
             self._columns.catch_up(ledger, methods(self._study, ledger))
 
     def __call__(self, request: Request) -> Reply:
-        """/ lists, /case shows a case, /image its image; nothing else is there."""
+        """/ lists, /case shows a case, /image its image, below /label a person reads answers; nothing else is there."""
+        if request.path == BASE or request.path.startswith(f"{BASE}/"):
+            return self._desk(request)
         if request.method != "GET":
-            return _said("This page only shows.", 405)
+            return said("This page only shows.", 405)
         if request.path == "/style.css":
-            return Reply(_style().encode(), "text/css; charset=utf-8")
+            return Reply(style().encode(), "text/css; charset=utf-8")
         if request.path == "/icon.svg":
-            return Reply(_text("icon.svg").encode(), "image/svg+xml")
-        page = {"/": self._list, "/case": self._case, "/image": self._image}.get(request.path)
-        if page is None:
-            return _said("There is no such page.", 404)
+            return Reply(file("icon.svg").encode(), "image/svg+xml")
+        shows = {"/": self._list, "/case": self._case, "/image": self._image}.get(request.path)
+        if shows is None:
+            return said("There is no such page.", 404)
         try:
             with self._folder.ledger() as ledger:
                 whole = self._columns.catch_up(ledger, methods(self._study, ledger), seconds=SPARE)
-                return page(request.fields, ledger, whole)
+                return shows(request.fields, ledger, whole)
         except PalpateError as fault:
-            return _said(plain(fault), 503)
+            return said(plain(fault), 503)
 
     # ------------------------------------------------------------ the list
 
@@ -79,11 +82,13 @@ class ViewPage:
         texts = {f.name: given.get(f.name, "") for f in fields(Wanted) if f.name not in FLAGS}
         wanted = Wanted(**texts, **flags)  # type: ignore[arg-type]
         newest = given.get("order") == "newest"
-        page = self._columns.page(wanted, SIZE, after=_whole(given.get("after")), before=_whole(given.get("before")), newest=newest)
+        found = self._columns.page(
+            wanted, SIZE, after=_whole(given.get("after")), before=_whole(given.get("before")), newest=newest
+        )
         query = {name: value for name, value in asdict(wanted).items() if value} | ({"order": "newest"} if newest else {})
         query = {name: "1" if value is True else value for name, value in query.items()}
-        rows = [self._row(answer) for answer in shown.answers(ledger, page.rows, LETTERS)]
-        return _page(
+        rows = [self._row(answer) for answer in shown.answers(ledger, found.rows, LETTERS)]
+        return page(
             "view_list.html.j2",
             study=self._study.name,
             run=str(self._folder.path),
@@ -91,12 +96,12 @@ class ViewPage:
             newest=newest,
             choices=self._choices(),
             rows=rows,
-            page=page,
+            page=found,
             everything=int(self._columns.page(Wanted(), 1).total),
             whole=whole,
             filtered=wanted != Wanted(),
-            later=_link("/", query, after=page.after),
-            earlier=_link("/", query, before=page.before),
+            later=_link("/", query, after=found.after),
+            earlier=_link("/", query, before=found.before),
             again=_link("/", {k: v for k, v in given.items() if k in {*query, "after", "before"}}),
         )
 
@@ -149,7 +154,7 @@ class ViewPage:
         row = _whole(given.get("id"))
         case = shown.case(ledger, row, self._columns.label_row(row)) if row is not None else None
         if case is None:
-            return _said("There is no such case in this run.", 404)
+            return said("There is no such case in this run.", 404)
         changes = self._columns.perturbations_of(case.row)
         names = {at: self._columns.perturbations[at] for at in changes}
         unchanged = next((at for at, p in names.items() if p.name == "none"), changes[0] if changes else None)
@@ -161,7 +166,7 @@ class ViewPage:
         before, after = self._columns.neighbours(case.row)
         picture, why = self._pictures.find(case)
         keep = {name: value for name, value in given.items() if name in ("a", "b")}
-        return _page(
+        return page(
             "view_case.html.j2",
             study=self._study.name,
             run=str(self._folder.path),
@@ -210,15 +215,15 @@ class ViewPage:
         case = shown.case(ledger, row, 0) if row is not None else None
         change = shown.perturbation(ledger, at) if at is not None else None
         if case is None or change is None or at not in self._columns.perturbations_of(case.row):
-            return _said("There is no such image in this run.", 404)
+            return said("There is no such image in this run.", 404)
         picture, why = self._pictures.find(case)
         if picture is None or not self._pictures.can_make(*change):
-            return _said(why or "This version of Palpate makes that perturbation otherwise.", 404)
+            return said(why or "This version of Palpate makes that perturbation otherwise.", 404)
         try:
             png = self._pictures.png(picture, change[0])
         except (OSError, ValueError) as fault:
-            return _said(f"The image cannot be opened: {type(fault).__name__}.", 404)
-        return _said("The model was shown no image.", 404) if png is None else Reply(png, "image/png")
+            return said(f"The image cannot be opened: {type(fault).__name__}.", 404)
+        return said("The model was shown no image.", 404) if png is None else Reply(png, "image/png")
 
 
 def _judged(answer: ShownAnswer, reading: Reading | None, label: int) -> tuple[str, str]:
@@ -255,36 +260,3 @@ def _link(path: str, query: Mapping[str, str], **more: int | None) -> str:
         return ""
     fields_ = {**query, **{name: str(value) for name, value in more.items()}}
     return f"{path}?{urlencode(fields_, errors='replace')}" if fields_ else path
-
-
-def _said(text: str, status: int) -> Reply:
-    return Reply(text.encode("utf-8", "replace"), "text/plain; charset=utf-8", status)
-
-
-def _page(template: str, **shown_: Any) -> Reply:
-    html = _templates().get_template(template).render(**shown_)
-    return Reply(html.encode("utf-8", "replace"))
-
-
-@cache
-def _templates() -> Environment:
-    made = Environment(autoescape=True, loader=FunctionLoader(_text), trim_blocks=True, lstrip_blocks=True, finalize=_fit_to_show)
-    made.filters["signed"] = signed
-    made.globals["PERSON"] = PERSON
-    return made
-
-
-def _fit_to_show(value: object) -> object:
-    """Every text that a template shows, whoever wrote it; markup of our own stays (it has ``__html__``)."""
-    return plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-@cache
-def _style() -> str:
-    """The report's style, and what these pages add to it."""
-    report = files("palpate.report").joinpath("templates", "report.css").read_text("utf-8")
-    return report + _text("view.css")
-
-
-def _text(name: str) -> str:
-    return files("palpate.serve").joinpath("templates", name).read_text("utf-8")

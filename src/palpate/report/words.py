@@ -56,8 +56,11 @@ def plain(text: object) -> str:
     that it can neither steer a terminal nor reorder what a reader sees, and shows that something was there. Joiners stay:
     scripts and emoji need them.
     """
+    given = str(text)
+    if given.isprintable():  # as nearly every text is: then it has none of them
+        return given
     return "".join(
-        c if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Cn") else "\ufffd" for c in str(text)
+        c if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Cn") else "\ufffd" for c in given
     )
 
 

@@ -54,6 +54,7 @@ class ViewPage:
         compiled("view_list.html.j2", "view_case.html.j2")  # now, so that the first page need not wait
         with self._folder.ledger() as ledger:
             self._columns.catch_up(ledger, methods(self._study, ledger))
+        self._columns.flips()  # the slowest condition, worked out before someone waits for it
 
     def __call__(self, request: Request) -> Reply:
         """/ lists, /case shows a case, /image its image, below /label a person reads answers; nothing else is there."""

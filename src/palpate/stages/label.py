@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from palpate.errors import RunError
 from palpate.nouns import Form, Outcome, Polarity, Prompt
@@ -52,17 +55,15 @@ def draw(study: Study, ledger: Ledger, count: int) -> list[Drawn]:
     one of the same strata. Closed questions only. Raises RunError where nothing was read.
     """
     by = study.reading_by(ledger)
-    frame = _frame(study, ledger, by)
-    if not frame:
+    strata = _strata(study, ledger, by)
+    if not strata:
         raise RunError(
             f"none of the answers was read by {by}", where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`"
         )
-    strata: dict[str, list[tuple[bytes, int]]] = {}
-    for row, key, stratum in frame:
-        strata.setdefault(stratum, []).append((_rank(study.seed, key), row))
     taken: dict[int, str] = {}
-    for stratum, size in allocation({s: len(members) for s, members in strata.items()}, count).items():
-        taken.update((row, stratum) for _, row in sorted(strata[stratum])[:size])
+    for stratum, size in allocation({s: len(rows) for s, (_, rows) in strata.items()}, count).items():
+        ranks, rows = (np.frombuffer(held, held.typecode) for held in strata[stratum])
+        taken.update((int(row), stratum) for row in rows[np.lexsort((rows, ranks))[:size]])
     return _shown(study, ledger, taken)
 
 
@@ -111,18 +112,24 @@ def means(prompt: Prompt) -> str:
     return f"A{a} says that the condition is {first}, B{b} that it is {second}."
 
 
-def _frame(study: Study, ledger: Ledger, by: str) -> list[tuple[int, bytes, str]]:
-    """(row, key, stratum) of the last attempt at every trial of the plan that asks a closed question and was read."""
+def _strata(study: Study, ledger: Ledger, by: str) -> dict[str, tuple[array[int], array[int]]]:
+    """Stratum → ranks and rows of its answers: of every trial of the plan that was read the last attempt, closed questions only.
+
+    Held are 16 bytes an answer and the plan's keys: of a million, some 150 MB.
+    """
     planned = Planned(ledger)
     models = {digest: name for name, digest in planned.models.items()}
-    asked = set(planned.all_keys())
-    rows = People(ledger).read_answers(by)
-    last = {key: (row, model, form, outcome) for row, key, model, form, outcome in rows if key in asked}
-    return [
-        (row, key, f"{models.get(model, model)} | {form} | {outcome}")
-        for key, (row, model, form, outcome) in last.items()
-        if Form(form).closed
-    ]
+    waiting = set(planned.all_keys())
+    strata: dict[str, tuple[array[int], array[int]]] = {}
+    for row, key, model, form, outcome in People(ledger).read_answers(by):
+        if key not in waiting:  # of another plan, or an earlier attempt
+            continue
+        waiting.discard(key)
+        if Form(form).closed:
+            ranks, rows = strata.setdefault(f"{models.get(model, model)} | {form} | {outcome}", (array("Q"), array("q")))
+            ranks.append(int.from_bytes(_rank(study.seed, key), "big"))
+            rows.append(row)
+    return strata
 
 
 def _shown(study: Study, ledger: Ledger, taken: dict[int, str]) -> list[Drawn]:

@@ -20,18 +20,18 @@ class People:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def read_answers(self, method: str) -> list[tuple[int, bytes, str, str, str]]:
-        """(row, key, model's digest, form, outcome) of every response read by ``method``, first attempts first."""
+    def read_answers(self, method: str) -> Iterator[tuple[int, bytes, str, str, str]]:
+        """(row, key, model's digest, form, outcome) of every response read by ``method``, the last first; one row at a time."""
+        models: dict[int, str] = dict(self._ledger._select("SELECT id, digest FROM model"))
+        records = self._ledger._select("SELECT id, record FROM prompt")
+        forms: dict[int, str] = {row: json.loads(record)["form"] for row, record in records}
         rows = self._ledger._select(
-            "SELECT r.id, r.key, m.digest, p.record, d.outcome FROM response r JOIN reading d ON d.response = r.id"
-            " JOIN model m ON m.id = r.model JOIN prompt p ON p.id = r.prompt WHERE d.method = ? ORDER BY r.attempt, r.id",
+            "SELECT r.id, r.key, r.model, r.prompt, d.outcome FROM reading d CROSS JOIN response r ON r.id = d.response"
+            " WHERE d.method = ? ORDER BY d.response DESC",
             (method,),
         )
-        forms: dict[str, str] = {}  # a record is parsed once
-        return [
-            (row, key, model, forms.get(p) or forms.setdefault(p, json.loads(p)["form"]), outcome)
-            for row, key, model, p, outcome in rows
-        ]
+        for row, key, model, prompt, outcome in rows:
+            yield row, key, models[model], forms[prompt], outcome
 
     def texts_of(self, rows: Iterable[int]) -> Iterator[tuple[int, str, dict[str, Any], str]]:
         """(row, task, prompt's record, text) of responses by their row numbers."""

@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from hostile_run import EVIL
+from palpate.errors import LedgerError
 from palpate.results import Results
-from palpate.serve.local import LocalServer
+from palpate.serve.desk import Desk
+from palpate.serve.local import LocalServer, Request
 from palpate.serve.view import ViewPage
-from palpate.stages.label import draw, waiting
+from palpate.stages.label import Drawn, draw, waiting
 from palpate.store.ledger import Ledger
 from palpate.store.people import People
 from small import Cli
@@ -39,9 +42,14 @@ def client(run: Path) -> Iterator[Client]:
 
 
 def begin(client: Client, alias: str = "ana", count: int = 30) -> str:
-    status, headers, _ = client.post("/label/start", alias=alias, count=count)
-    assert (status, headers["Location"]) == (303, "/label")
-    return client.send("GET", "/label")[2]
+    """The first answer to read, once the sample is drawn."""
+    status, _, page = client.post("/label/start", alias=alias, count=count)
+    for _ in range(200):
+        if status == 200 and "is being drawn" not in page:
+            return page
+        status, _, page = client.send("GET", "/label")
+        time.sleep(0.02)
+    raise AssertionError(page)
 
 
 def number(page: str) -> str:
@@ -147,14 +155,57 @@ def test_nothing_is_lost_where_it_cannot_be_kept(client: Client, run: Path) -> N
 
 def test_a_run_that_is_not_read_yet_says_so(cli: Cli, small_study: Path, tmp_path: Path) -> None:
     cli("ask", small_study, "--out", tmp_path / "asked", "--quiet")
-    with LocalServer(ViewPage(Results.open(tmp_path / "asked"))) as server:
-        thread = threading.Thread(target=server.serve, daemon=True)
-        thread.start()
-        status, _, page = Client(server).enter().post("/label/start", alias="ana", count=10)
-        server.stop()
-        thread.join(10)
-    assert status == 400
-    assert "palpate read" in unescape(page)
+    desk = Desk(Results.open(tmp_path / "asked"))
+    assert "is no alias" in unescape(said(desk, "POST", "/label/start", alias="?", count="10"))
+    told = said(desk, "POST", "/label/start", alias="ana", count="10")
+    while "is being drawn" in told:
+        told = said(desk, "GET", "/label")
+    assert "palpate read" in unescape(told)
+    assert 'value="ana"' in told
+
+
+def said(desk: Desk, method: str, path: str, **fields: str) -> str:
+    return desk(Request(method, path, fields)).body.decode()
+
+
+def test_other_pages_do_not_wait_for_the_sample(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large run takes seconds to draw from: that goes on beside the server."""
+    go = threading.Event()
+
+    def slowly(*args: object) -> list[Drawn]:
+        assert go.wait(20)
+        return draw(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("palpate.serve.desk.draw", slowly)
+    desk = Desk(Results.open(run))
+    waiting = said(desk, "POST", "/label/start", alias="ana", count="10")
+    assert "is being drawn" in waiting
+    assert '<meta http-equiv="refresh" content="1;url=/label">' in waiting
+    assert "is being drawn" in said(desk, "GET", "/label")
+    go.set()
+    while "is being drawn" in (told := said(desk, "GET", "/label")):
+        pass
+    assert told == "" or "What does the answer say?" in told
+    assert "What does the answer say?" in said(desk, "GET", "/label")
+
+
+def test_a_fault_while_drawing_is_said_and_begun_anew(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> list[Drawn]:
+        raise LedgerError("the ledger is damaged")
+
+    monkeypatch.setattr("palpate.serve.desk.draw", broken)
+    desk = Desk(Results.open(run))
+    told = said(desk, "POST", "/label/start", alias="ana", count="10")
+    while "is being drawn" in told:
+        told = said(desk, "GET", "/label")
+    assert "the ledger is damaged" in told
+    monkeypatch.undo()
+    said(desk, "POST", "/label/start", alias="ana", count="10")
+    for _ in range(200):
+        if "What does the answer say?" in said(desk, "GET", "/label"):
+            return
+        time.sleep(0.02)
+    raise AssertionError
 
 
 def test_hostile_answers_are_escaped(run: Path) -> None:

@@ -66,10 +66,10 @@ def test_what_most_people_read_is_what_the_answer_says(ledger: Ledger, given, ex
 
 def test_answers_come_with_what_the_sample_is_drawn_by(ledger: Ledger, small_study: Path) -> None:
     by = Study.load(small_study).reading_by(ledger)
-    found = People(ledger).read_answers(by)
+    found = list(People(ledger).read_answers(by))
     assert len(found) == 2 * 12 * 12
     assert {form for *_, form, _ in found} == {"yes-no", "A-B", "B-A"}
-    assert People(ledger).read_answers("nothing@1") == []
+    assert list(People(ledger).read_answers("nothing@1")) == []
     texts = list(People(ledger).texts_of([found[0][0], found[5][0]]))
     assert [row for row, *_ in texts] == [found[0][0], found[5][0]]
     assert all(task == "pneumonia_cxr" and prompt["text"] and text for _, task, prompt, text in texts)

@@ -24,7 +24,7 @@ from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
 from palpate.stages.conclude import conclude
-from palpate.stages.costs import open_blocks, sendings, spent
+from palpate.stages.costs import open_questions, sendings, spent
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.outlook import resolutions, supposed, usage
 from palpate.stages.pilot import Pilot
@@ -334,7 +334,7 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
     to_send = sendings(planned, None)
     if out is not None and RunFolder(out).begun():
         with RunFolder(out).ledger() as ledger:
-            answered = {m.name: round(each) - sum(map(len, open_blocks(planned, m, ledger))) for m in models}
+            answered = {m.name: round(each) - sum(map(len, open_questions(planned, m, ledger))) for m in models}
             to_send = sendings(planned, ledger) if to_send else []
     rows = []
     for task in planned.study.tasks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from palpate.registry import parts
 from palpate.report import words
 from palpate.report.view import Counts, Example, ExampleAnswer, ModelCard, ReportView, TaskCard
 from palpate.spending import Cost
+from palpate.store.columns import STATUS_CODE, AnswerTable
 from palpate.store.ledger import Ledger
 from palpate.store.pictures import Picture, PictureStore
 from palpate.store.planned import Planned
@@ -50,7 +52,7 @@ def gather(
         prompts={task.name: task.prompts for task in study.tasks},
         lineages=study.lineages,
         estimates=tuple(estimates),
-        counts=_counts(planned, ledger),
+        counts=_counts(planned, ledger.answers(study.reading_by(ledger))),
         conditions=tuple(conditions),
         examples=tuple(_examples(study, ledger, planned, panels, images)),
         definitions={name: text for measure in parts("measures").values() for name, text in measure.estimates.items()},
@@ -98,19 +100,20 @@ def _task_card(task: Task, planned: Planned) -> TaskCard:
     )
 
 
-def _counts(planned: Planned, ledger: Ledger) -> Counts:
-    ended = ledger.ended()
+def _counts(planned: Planned, answers: AnswerTable) -> Counts:
+    status = np.zeros(len(STATUS_CODE), dtype=np.int64)
+    causes = np.zeros(len(answers.causes), dtype=np.int64)
     asked = 0
-    by_status: Counter[Status] = Counter()
-    causes: Counter[str] = Counter()
-    for key in planned.all_keys():
-        asked += 1
-        if key in ended:
-            status, cause = ended[key]
-            by_status[status] += 1
-            if status is Status.ERROR:
-                causes[cause] += 1
-    return Counts(asked, by_status[Status.OK], by_status[Status.TRUNCATED], by_status[Status.BLOCKED], dict(causes.most_common()))
+    for task, model, perturbation in product(planned.tasks, planned.models, planned.perturbations):
+        at = answers.places(planned.keys(task, model, perturbation, planned.prompts(task)))
+        asked += len(at)
+        at = at[at >= 0]
+        status += np.bincount(answers.status[at], minlength=len(status))
+        failed = answers.cause[at]
+        causes += np.bincount(failed[failed >= 0], minlength=len(causes))
+    ok, truncated, blocked = (int(status[STATUS_CODE[s]]) for s in (Status.OK, Status.TRUNCATED, Status.BLOCKED))
+    found = {cause: int(n) for cause, n in zip(answers.causes, causes, strict=True) if n}
+    return Counts(asked, ok, truncated, blocked, dict(Counter(found).most_common()))
 
 
 def _pictures(study: Study, ledger: Ledger, panels: Sequence[Panel]) -> Iterator[Picture]:
@@ -167,9 +170,9 @@ def _flips(codes: NDArray[np.int8]) -> NDArray[np.float64]:
 
 def _answers(ledger: Ledger, planned: Planned, panels: Sequence[Panel], at: int, by: str) -> Iterator[ExampleAnswer]:
     for panel in panels:
-        keys = list(planned.keys(panel.task, panel.model, panel.perturbation, panel.prompts))
-        for i, prompt in enumerate(panel.prompts):
-            key = keys[(at * len(panel.prompts) + i) * planned.repeats].hex()
+        keys = planned.keys(panel.task, panel.model, panel.perturbation, panel.prompts, slice(at, at + 1))
+        for prompt, first in zip(panel.prompts, islice(keys, 0, None, planned.repeats), strict=True):
+            key = first.hex()
             responses = ledger.responses(key)
             if not responses:
                 continue

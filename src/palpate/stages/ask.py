@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from palpate.errors import ModelError, RunError
@@ -15,7 +15,7 @@ from palpate.parts import BUDGET_SPENT, ModelSpec
 from palpate.stages.capture import Capture
 from palpate.stages.checks import checked
 from palpate.stages.costs import allowance, check_prices, spent
-from palpate.stages.plan import Plan
+from palpate.stages.plan import Plan, known
 from palpate.store.ledger import Ledger
 
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
@@ -65,11 +65,16 @@ def _ask(
         size = executor.batch_size(model)
         tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
-        asked = checked(plan, model, ledger, executor) if _anything_left(plan, model, ledger) else model
+        asked: ModelSpec | None = None
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
             waiting: Waiting = {}
             batches = _pending(plan, model, ledger, waiting, size, tally, again, capture)
+            first = list(islice(batches, 1))
+            if asked is None:
+                left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, ledger))
+                asked = checked(plan, model, ledger, executor) if left else model
+            batches = chain(first, batches)
             limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, ledger, model)}
             try:
                 for batch, answers in capture.run(executor, asked, batches, **limit):
@@ -135,34 +140,38 @@ def _pending(
 
     The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
-    blocks = plan.blocks(model)
-    while not tally.stop() and (batch := list(islice(blocks, size))):
+    outlines, answered = plan.outlines(model), ledger.answered()
+    watched = capture.watches(model)
+    while not tally.stop() and (batch := list(islice(outlines, size))):
         left = []
-        for block in batch:
-            known = ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
-            trials = tuple(t for t in block.trials if _unanswered(t, known, waiting))
+        for outline, over in zip(batch, known(batch, answered), strict=True):
+            trials: tuple[Trial, ...] = ()
+            if watched or not over:
+                block = outline.block()
+                before = ledger.attempts(outline.keys)
+                trials = tuple(t for t in block.trials if _unanswered(t, before, waiting))
+                if trials or capture.wants(block):
+                    left.append(replace(block, trials=trials))
             if not again:
-                reused = len(block.trials) - len(trials)
+                reused = len(outline.keys) - len(trials)
                 tally.done += reused
                 tally.reused += reused
-            if trials or capture.wants(block):
-                left.append(replace(block, trials=trials))
         if left and not tally.stopped:  # else only counted
             yield left
 
 
 def _anything_left(plan: Plan, model: ModelSpec, ledger: Ledger) -> bool:
-    for block in plan.blocks(model):
-        known = ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
-        if any(_unanswered(trial, known, {}) for trial in block.trials):
+    for outline in plan.outlines(model):
+        before = ledger.attempts(outline.keys)
+        if any(_unanswered(trial, before, {}) for trial in outline.block().trials):
             return True
     return False
 
 
-def _unanswered(trial: Trial, known: Mapping[bytes, tuple[int, bool]], waiting: Waiting) -> bool:
+def _unanswered(trial: Trial, attempts: Mapping[bytes, tuple[int, bool]], waiting: Waiting) -> bool:
     """Two tasks or cases may ask the very same thing of the very same image: it is asked once, however far workers run ahead."""
     key = bytes.fromhex(trial.key)
-    before, open_ = known.get(key, (0, True))
+    before, open_ = attempts.get(key, (0, True))
     if not open_ or key in waiting:
         return False
     waiting[key] = before

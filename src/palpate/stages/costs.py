@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from palpate.errors import PalpateError, StudyError
-from palpate.nouns import Form, Polarity, Prompt, Trial
+from palpate.nouns import Form, Polarity, Prompt
 from palpate.parts import Allowance, Model, ModelSpec, ServedModel
 from palpate.registry import part
 from palpate.spending import Cost, Sending
-from palpate.stages.plan import Plan
+from palpate.stages.plan import Plan, known
 from palpate.store.ledger import Ledger
 from palpate.study import Study
 
+AT_ONCE = 256  # images looked up at a time
 TYPICAL = Prompt("reading", "x" * 900, Form.OPEN, Polarity.POSITIVE, "reading")
 """As long as a question about an answer."""
 
@@ -70,15 +73,22 @@ def sendings(plan: Plan, ledger: Ledger | None) -> list[Sending]:
     found = []
     for spec in plan.study.models:
         model: Model = part("models", spec.kind).build(spec)
-        waiting = list(open_blocks(plan, spec, ledger)) if isinstance(model, ServedModel) else []
-        if not isinstance(model, ServedModel) or not waiting:
+        if not isinstance(model, ServedModel):
             continue
-        _, known, seen_in, _ = counted.get(spec.name, (0, 0, 0, 0))
-        reckoned = [model.tokens(trial.prompt, image=True) for trials in waiting for trial in trials]
-        total_in = round(seen_in / known * len(reckoned)) if known else sum(expected for expected, _ in reckoned)
-        cost = _cost(plan.study, spec.name, len(reckoned), total_in, sum(most for _, most in reckoned))
+        images, times = 0, Counter[Prompt]()
+        for prompts in open_questions(plan, spec, ledger):
+            images += 1
+            times.update(prompts)
+        if not images:
+            continue
+        _, known_before, seen_in, _ = counted.get(spec.name, (0, 0, 0, 0))
+        n = times.total()
+        reckoned = [(count, *model.tokens(prompt, image=True)) for prompt, count in times.items()]
+        expected = sum(count * each for count, each, _ in reckoned)
+        total_in = round(seen_in / known_before * n) if known_before else expected
+        cost = _cost(plan.study, spec.name, n, total_in, sum(count * most for count, _, most in reckoned))
         to = model.destination()
-        found.append(Sending(to.host, to.remote, len(waiting), cost))
+        found.append(Sending(to.host, to.remote, images, cost))
     return found + _readers(plan)
 
 
@@ -94,13 +104,17 @@ def _readers(plan: Plan) -> list[Sending]:
     return found
 
 
-def open_blocks(plan: Plan, spec: ModelSpec, ledger: Ledger | None) -> Iterator[list[Trial]]:
-    """Of every image, the trials of one model that ``ledger`` does not answer, where there are any."""
-    for block in plan.blocks(spec):
-        known = {} if ledger is None else ledger.attempts([bytes.fromhex(t.key) for t in block.trials])
-        waiting = [t for t in block.trials if known.get(bytes.fromhex(t.key), (0, True))[1]]
-        if waiting:
-            yield waiting
+def open_questions(plan: Plan, spec: ModelSpec, ledger: Ledger | None) -> Iterator[list[Prompt]]:
+    """Of every image, what one model is still to be asked, beyond what ``ledger`` answers, where there is anything."""
+    outlines = plan.outlines(spec)
+    answered = None if ledger is None else ledger.answered()
+    while batch := list(islice(outlines, AT_ONCE)):
+        over = [False] * len(batch) if answered is None else known(batch, answered)
+        for outline in (o for o, passed in zip(batch, over, strict=True) if not passed):
+            before = {} if ledger is None else ledger.attempts(outline.keys)
+            waiting = [p for key, (p, _) in zip(outline.keys, outline.asked, strict=True) if before.get(key, (0, True))[1]]
+            if waiting:
+                yield waiting
 
 
 def _serves(spec: ModelSpec) -> bool:

@@ -13,7 +13,8 @@ from palpate.errors import RunError, unknown_name
 from palpate.nouns import OUTCOME_CODE, Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
-from palpate.store.ledger import AnswerTable, Ledger
+from palpate.store.columns import AnswerTable
+from palpate.store.ledger import Ledger
 from palpate.store.people import People
 from palpate.store.planned import Planned, PlannedCase
 from palpate.store.probes import ProbeStore
@@ -67,12 +68,11 @@ def _beside(study: Study, ledger: Ledger, answers: AnswerTable) -> _Beside:
     if not people:  # other readings are measured against people, and against nothing else
         return _Beside(study.reading)
     human = np.full(len(answers.outcome), -1, dtype=np.int8)
-    for key, outcome in people.items():
-        human[answers.row[key]] = OUTCOME_CODE[outcome]
+    human[answers.places(people)] = [OUTCOME_CODE[outcome] for outcome in people.values()]
     others = {}
     for spec in study.all_readings[1:]:
-        other = ledger.answers(study.reading_by(ledger, spec.name))
-        others[spec.name] = other.outcome[[other.row[key] for key in answers.row]]
+        # Of the same responses, so in the same order.
+        others[spec.name] = ledger.answers(study.reading_by(ledger, spec.name)).outcome
     return _Beside(study.reading, human, others)
 
 
@@ -81,8 +81,7 @@ def _panel(planned: Planned, task: str, model: str, perturbation: Perturbation, 
     prompts = tuple(p for p in planned.prompts(task) if p.form.closed)
     shape = (len(cases), len(prompts), planned.repeats)
     # Where each trial's answer stands in the table; −1, the place after the last, means "never asked".
-    places = (answers.row.get(key, -1) for key in planned.keys(task, model, perturbation, prompts))
-    at = np.fromiter(places, dtype=np.int64, count=int(np.prod(shape))).reshape(shape)
+    at = answers.places(planned.keys(task, model, perturbation, prompts)).reshape(shape)
     clusters: dict[str, int] = {}
     return Panel(
         model=model,

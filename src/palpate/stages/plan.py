@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from palpate.errors import PalpateError, SourceError
-from palpate.nouns import Block, Case, CaseSet, Perturbation, Trial
+from palpate.nouns import Block, Case, CaseSet, Perturbation, Prompt, Trial
 from palpate.parts import Fingerprint, MaskedImage, Model, ModelSpec
 from palpate.registry import part
 from palpate.store import keys
+from palpate.store.columns import KeyIndex
 from palpate.store.ledger import Ledger
 from palpate.study import Study
 from palpate.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A Block before its trials are made: their keys, and what each of them asks."""
+
+    model: str
+    task: str
+    case: Case
+    perturbation: Perturbation
+    keys: Sequence[bytes]
+    asked: Sequence[tuple[Prompt, int]]
+
+    def block(self) -> Block:
+        """The Block."""
+        model, task, case, changed = self.model, self.task, self.case, self.perturbation
+        named = zip(self.keys, self.asked, strict=True)
+        trials = tuple(Trial(key.hex(), model, task, case.id, changed, prompt, repeat) for key, (prompt, repeat) in named)
+        return Block(model, task, case, changed, trials)
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,10 @@ class Plan:
 
     def blocks(self, model: ModelSpec) -> Iterator[Block]:
         """Every Block of one model, in an order that depends on the study alone."""
+        return (outline.block() for outline in self.outlines(model))
+
+    def outlines(self, model: ModelSpec) -> Iterator[Outline]:
+        """The same, as no more than keys: what most of a large plan is, once most of it is answered."""
         digest = self.model_digests[model.name]
         for task in self.study.tasks:
             asked = [(p, r) for p in task.prompts for r in range(self.study.repeats)]
@@ -64,9 +91,8 @@ class Plan:
                 image = keys.image_digest(case)
                 for perturbation in self.study.perturbations:
                     changed = self.perturbation_digests[perturbation]
-                    named = zip(keys.block_keys(digest, image, changed, prompts, self.study.repeats), asked, strict=True)
-                    trials = tuple(Trial(key.hex(), model.name, task.name, case.id, perturbation, p, r) for key, (p, r) in named)
-                    yield Block(model.name, task.name, case, perturbation, trials)
+                    named = keys.block_keys(digest, image, changed, prompts, self.study.repeats)
+                    yield Outline(model.name, task.name, case, perturbation, named, asked)
 
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps it: enough to rebuild every key and every Panel without images or models."""
@@ -92,6 +118,16 @@ class Plan:
         for perturbation, digest in self.perturbation_digests.items():
             ledger.add_perturbation(perturbation, digest)
         ledger.add_plan(self.record())
+
+
+def known(outlines: Sequence[Outline], answered: KeyIndex) -> list[bool]:
+    """Of each Block, whether all its trials are among ``answered``: the look at a plan that costs least."""
+    if not len(answered) or not outlines:
+        return [False] * len(outlines)
+    found = answered.places(b"".join(chain.from_iterable(o.keys for o in outlines))) >= 0
+    ends = np.cumsum([len(o.keys) for o in outlines])
+    so_far = np.concatenate(([0], np.cumsum(found)))[[0, *ends]]
+    return [bool(n == len(o.keys)) for n, o in zip(np.diff(so_far), outlines, strict=True)]
 
 
 def plan(study: Study) -> Plan:

@@ -17,12 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from palpate.errors import LedgerError
 from palpate.nouns import (
-    OUTCOME_CODE,
     Answer,
     Case,
     Form,
@@ -36,11 +32,14 @@ from palpate.nouns import (
     Trial,
 )
 from palpate.store import keys
+from palpate.store.columns import OF_ANSWERS, AnswerTable, KeyIndex, answer_table, key_index
 from palpate.store.migrations import READERS, migrate
 
 SCHEMA_VERSION = 4  # a change here needs a step in migrations.py
 READABLE = frozenset(("1", "2", "3", "4"))
 """Schemas that can be read as they are, where a folder may not be written."""
+CHUNK = 20_000  # rows at a time
+MOST_KEYS = 16_000_000  # held in memory, 16 bytes each, to pass over what is answered: see Ledger.answered
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (id INTEGER PRIMARY KEY, started TEXT NOT NULL, environment TEXT NOT NULL);
@@ -65,17 +64,6 @@ CREATE TABLE response (id INTEGER PRIMARY KEY, key BLOB NOT NULL, attempt INTEGE
 CREATE TABLE reading (response INTEGER NOT NULL REFERENCES response, method TEXT NOT NULL, outcome TEXT NOT NULL,
   low INTEGER, high INTEGER, rule TEXT NOT NULL, PRIMARY KEY (response, method)) WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTable:
-    """The last attempt of every answered key, as columns: ``status`` codes into Status, ``outcome`` codes or −1."""
-
-    row: Mapping[bytes, int]  # key → position in the columns
-    error: NDArray[np.bool_]
-    outcome: NDArray[np.int8]
-    margin: NDArray[np.float64]
-    mass: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +164,15 @@ class Ledger:
         """The rows of a query. A damaged file may open well and fail here."""
         try:
             yield from self._db.execute(query, values)
+        except sqlite3.Error as fault:
+            raise self._trouble(fault) from None
+
+    def _chunks(self, query: str, values: Sequence[object] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """The same, many rows at a time."""
+        try:
+            cursor = self._db.execute(query, values)
+            while rows := cursor.fetchmany(CHUNK):
+                yield rows
         except sqlite3.Error as fault:
             raise self._trouble(fault) from None
 
@@ -346,20 +343,12 @@ class Ledger:
 
     def answers(self, method: str) -> AnswerTable:
         """The last attempt of every key with its reading by ``method``, as columns."""
-        rows = self._select(
-            "SELECT r.key, r.status, d.outcome, r.margin, r.mass FROM response r"
-            " LEFT JOIN reading d ON d.response = r.id AND d.method = ? ORDER BY r.attempt, r.id",
-            (method,),
-        )
-        last = {row[0]: row for row in rows}
-        kept = list(last.values())
-        return AnswerTable(
-            row={row[0]: i for i, row in enumerate(kept)},
-            error=np.array([row[1] == Status.ERROR for row in kept], dtype=bool),
-            outcome=np.array([-1 if row[2] is None else OUTCOME_CODE[row[2]] for row in kept], dtype=np.int8),
-            margin=np.array([np.nan if row[3] is None else row[3] for row in kept], dtype=np.float64),
-            mass=np.array([np.nan if row[4] is None else row[4] for row in kept], dtype=np.float64),
-        )
+        query = f"SELECT {OF_ANSWERS} FROM response r LEFT JOIN reading d ON d.response = r.id AND d.method = ? ORDER BY r.id"
+        return answer_table(self._chunks(query, (method,)))
+
+    def answered(self) -> KeyIndex:
+        """The keys that have an answer by now, of the first sixteen million answers: whoever is not among them may have one."""
+        return key_index(self._chunks("SELECT key FROM response WHERE status != 'error' ORDER BY id LIMIT ?", (MOST_KEYS,)))
 
     def read_by(self) -> dict[str, int]:
         """Every reading method and version that read answers here → how many it read, most first."""

@@ -13,6 +13,8 @@ from palpate.nouns import Perturbation, Prompt
 from palpate.store import keys
 from palpate.store.ledger import Ledger, prompt_from
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
@@ -69,11 +71,16 @@ class Planned:
         """How many files the source could not use."""
         return int(self._record["tasks"][task]["left_out"])
 
-    def keys(self, task: str, model: str, perturbation: Perturbation, prompts: tuple[Prompt, ...]) -> Iterator[bytes]:
-        """The keys of all trials of one model, task and perturbation: case by case, prompt by prompt, repeat by repeat."""
+    def keys(
+        self, task: str, model: str, perturbation: Perturbation, prompts: tuple[Prompt, ...], cases: slice = ALL
+    ) -> Iterator[bytes]:
+        """The keys of all trials of one model, task and perturbation: case by case, prompt by prompt, repeat by repeat.
+
+        ``cases``: of some cases alone.
+        """
         changed = self._record["perturbations"][self.perturbations.index(perturbation)]["digest"]
         questions, digest = [keys.prompt_digest(p) for p in prompts], self.models[model]
-        for case in self._cases[task]:
+        for case in self._cases[task][cases]:
             if self._scattered:
                 asked = product(questions, range(self.repeats))
                 yield from (bytes.fromhex(keys.scattered_key(digest, case.image, changed, q, r)) for q, r in asked)

@@ -145,8 +145,7 @@ def test_a_retry_is_a_new_attempt_and_the_last_one_counts(book: Ledger) -> None:
     key = bytes.fromhex(trial(0).key)
     assert book.attempts() == {key: (2, False), bytes.fromhex(trial(1).key): (1, True)}
     table = book.answers("rules@1")
-    assert not table.error[table.row[key]]
-    assert table.error[table.row[bytes.fromhex(trial(1).key)]]
+    assert table.error[table.places([key, bytes.fromhex(trial(1).key)])].tolist() == [False, True]
     assert [r.attempt for r in book.responses(trial(0).key)] == [1, 2]
     assert book.ended() == {key: (Status.OK, ""), bytes.fromhex(trial(1).key): (Status.ERROR, "time-out")}
 

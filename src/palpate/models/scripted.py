@@ -73,6 +73,7 @@ class ScriptedModel:
     def __init__(self, plan: Plan, seed: int, blocks_at_once: int = 64) -> None:
         self.plan, self.seed, self.blocks_at_once = plan, seed, blocks_at_once
         self._attempts: Counter[str] = Counter()
+        self._seen: tuple[str, str, float] = ("", "", 0.0)
 
     def fingerprint(self) -> Fingerprint:
         """Identity: everything planted and the seed."""
@@ -122,8 +123,10 @@ class ScriptedModel:
         plan = self.plan
         if not plan.error_rate:
             return False
-        self._attempts[trial.key] += 1
-        early = plan.error_attempts is None or self._attempts[trial.key] <= plan.error_attempts
+        early = True
+        if plan.error_attempts is not None:
+            self._attempts[trial.key] += 1
+            early = self._attempts[trial.key] <= plan.error_attempts
         return early and self._uniform("error", digest, perturbation, trial.prompt.text, str(trial.repeat)) < plan.error_rate
 
     def _decide(self, stimulus: Stimulus, prompt: Prompt, place: tuple[str, ...]) -> tuple[bool, float]:
@@ -132,9 +135,7 @@ class ScriptedModel:
         if plan.blind:
             evidence, label = self._normal("blind", prompt.text), None
         else:
-            rho = plan.group_correlation
-            own, shared = self._normal("case", case.digest), self._normal("group", case.group)
-            evidence = rho**0.5 * shared + (1 - rho) ** 0.5 * own
+            evidence = self._evidence(case.digest, case.group)
             unseen = stimulus.image is None or stimulus.block.perturbation.name in UNSEEN
             label = None if unseen else case.label
         distance = evidence + _NORMAL.inv_cdf(plan.p_present(label, prompt))
@@ -145,6 +146,14 @@ class ScriptedModel:
             present = prompt.polarity is Polarity.POSITIVE  # what option A asserts
         size = max(abs(distance), 1e-6)
         return present, size if present else -size
+
+    def _evidence(self, digest: str, group: str) -> float:
+        """What the case shows, whatever is asked; of the last case it is remembered."""
+        if self._seen[:2] != (digest, group):
+            rho = self.plan.group_correlation
+            own, shared = self._normal("case", digest), self._normal("group", group)
+            self._seen = digest, group, rho**0.5 * shared + (1 - rho) ** 0.5 * own
+        return self._seen[2]
 
     def _say(self, present: bool, prompt: Prompt, task: str) -> str:
         plan = self.plan

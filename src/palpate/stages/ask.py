@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -15,7 +15,8 @@ from palpate.parts import BUDGET_SPENT, ModelSpec
 from palpate.stages.capture import Capture
 from palpate.stages.checks import checked
 from palpate.stages.costs import allowance, check_prices, spent
-from palpate.stages.plan import Plan, known
+from palpate.stages.plan import Outline, Plan, known
+from palpate.store.columns import KeyIndex
 from palpate.store.ledger import Ledger
 
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
@@ -61,15 +62,17 @@ def _ask(
     tally = _Count(plan.n_trials, on_progress, stop)
     if plan.study.prices:
         tally.pay(*((c.currency, c.money) for c in spent(plan.study, ledger)))
+    answered = ledger.answered()
     for model in plan.study.models:
         size = executor.batch_size(model)
         tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
         asked: ModelSpec | None = None
+        waiting: Waiting = {}
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
-            waiting: Waiting = {}
-            batches = _pending(plan, model, ledger, waiting, size, tally, again, capture)
+            failed, waiting = waiting.keys() if again else None, {}
+            batches = _pending(plan, model, ledger, waiting, size, tally, _Passed(answered, failed), capture)
             first = list(islice(batches, 1))
             if asked is None:
                 left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, ledger))
@@ -133,18 +136,31 @@ class _Count:
             self.on_progress(self.progress())
 
 
+@dataclass(frozen=True)
+class _Passed:
+    """What needs no second look: in the first round what was answered before; later all but what ``failed`` in the last."""
+
+    answered: KeyIndex
+    failed: Set[bytes] | None
+
+    def over(self, batch: Sequence[Outline]) -> list[bool]:
+        """Of each Block, whether it is to be passed over."""
+        if self.failed is None:
+            return known(batch, self.answered)
+        return [self.failed.isdisjoint(outline.keys) for outline in batch]
+
+
 def _pending(
-    plan: Plan, model: ModelSpec, ledger: Ledger, waiting: Waiting, size: int, tally: _Count, again: bool, capture: Capture
+    plan: Plan, model: ModelSpec, ledger: Ledger, waiting: Waiting, size: int, tally: _Count, passed: _Passed, capture: Capture
 ) -> Iterator[list[Block]]:
     """Batches of Blocks with something left to ask, or an image to look at.
 
     The cut into batches depends on the plan alone, never on what was
     already answered: a resumed run shows the model the very batches an uninterrupted one does."""
-    outlines, answered = plan.outlines(model), ledger.answered()
-    watched = capture.watches(model)
+    outlines, watched = plan.outlines(model), capture.watches(model)
     while not tally.stop() and (batch := list(islice(outlines, size))):
         left = []
-        for outline, over in zip(batch, known(batch, answered), strict=True):
+        for outline, over in zip(batch, passed.over(batch), strict=True):
             trials: tuple[Trial, ...] = ()
             if watched or not over:
                 block = outline.block()
@@ -152,7 +168,7 @@ def _pending(
                 trials = tuple(t for t in block.trials if _unanswered(t, before, waiting))
                 if trials or capture.wants(block):
                     left.append(replace(block, trials=trials))
-            if not again:
+            if passed.failed is None:
                 reused = len(outline.keys) - len(trials)
                 tally.done += reused
                 tally.reused += reused
@@ -208,5 +224,7 @@ def _storable(answer: Answer) -> Answer:
     margin = None if answer.margin is None else round(answer.margin, DECIMALS)
     mass = None if answer.mass is None else round(answer.mass, DECIMALS)
     # Half of a surrogate pair, as a cut-off text may end in, is no Unicode and could not be written.
-    text = answer.text.encode("utf-8", "replace").decode("utf-8")
-    return replace(answer, text=text, margin=margin, mass=mass)
+    text = answer.text if answer.text.isascii() else answer.text.encode("utf-8", "replace").decode("utf-8")
+    return Answer(
+        answer.status, text, margin, mass, answer.tokens_in, answer.tokens_out, answer.seconds, answer.error, answer.asked
+    )

@@ -14,6 +14,9 @@ from palpate.study import Study
 
 BATCH = 2_000  # answers held at once: memory does not grow with their number
 
+SHORT, REMEMBERED = 200, 50_000  # characters of an answer, and how many such are remembered: some 10 MB
+
+_Seen = dict[tuple[int, int, str], ReadText]
 RubricOf = Callable[[Unread], Rubric | None]
 
 
@@ -49,19 +52,33 @@ def _by_rule(study: Study, spec: ReadingSpec, ledger: Ledger, rubric_of: RubricO
     method: ReadingMethod = part("readings", spec.method)
     by = study.reading_by(ledger, spec.name)
     count = after = 0
+    seen: _Seen = {}
     while batch := ledger.unread(by, after, BATCH):
         after = batch[-1].row
         known = ((unread, rubric_of(unread)) for unread in batch)
-        readings = [(unread.row, _reading(unread, method, rubric, by)) for unread, rubric in known if rubric is not None]
+        readings = [(unread.row, _reading(unread, method, rubric, by, seen)) for unread, rubric in known if rubric is not None]
         ledger.append_readings(readings)
         count += len(readings)
     return count
 
 
-def _reading(unread: Unread, method: ReadingMethod, rubric: Rubric, by: str) -> Reading:
+def _reading(unread: Unread, method: ReadingMethod, rubric: Rubric, by: str, seen: _Seen) -> Reading:
     response = unread.response
     if response.answer.status is Status.BLOCKED:
         found = ReadText(Outcome.REFUSE_POLICY, rule="blocked by the provider")
     else:
-        found = method.read(response.answer.text, unread.prompt, rubric)
+        found = _read(response.answer.text, unread, method, rubric, seen)
     return Reading(response.key, response.attempt, by, found.outcome, found.span, found.rule)
+
+
+def _read(text: str, unread: Unread, method: ReadingMethod, rubric: Rubric, seen: _Seen) -> ReadText:
+    """What the method finds; the same short answer to the same prompt is read once."""
+    if len(text) > SHORT:
+        return method.read(text, unread.prompt, rubric)
+    place = (id(unread.prompt), id(rubric), text)  # both are held as long as ``seen``
+    found = seen.get(place)
+    if found is None:
+        if len(seen) >= REMEMBERED:
+            seen.clear()
+        found = seen[place] = method.read(text, unread.prompt, rubric)
+    return found

@@ -82,6 +82,7 @@ class Ledger:
     def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         self.path = path
         self._rows: dict[tuple[str, ...], int] = {}  # (noun, name…) → row number, for what this process added
+        self._prompts: dict[str, Prompt] = {}  # by their records: the same prompt is the same object
         if not create and not path.exists():
             raise LedgerError("no ledger here", where=str(path), expected="a run folder", hint="`palpate run STUDY.toml --out RUN`")
         try:
@@ -309,8 +310,9 @@ class Ledger:
                 (after, method, limit),
             )
         )
-        prompts = {record: prompt_from(json.loads(record)) for record in {row[1] for row in rows}}  # few, of many answers
-        return [Unread(row[2], row[0], prompts[row[1]], response_from(row[2:])) for row in rows]
+        for record in {row[1] for row in rows} - self._prompts.keys():  # few, of many answers
+            self._prompts[record] = prompt_from(json.loads(record))
+        return [Unread(row[2], row[0], self._prompts[row[1]], response_from(row[2:])) for row in rows]
 
     def reader(self, spec: str) -> str | None:
         """Under which name the reading the study describes so (a digest) was last kept; None where it never read."""
@@ -430,7 +432,10 @@ RESPONSE_COLUMNS = "r.id, r.key, r.attempt, r.status, r.text, r.margin, r.mass, 
 def response_from(row: tuple[Any, ...]) -> Response:
     """A Response from a row of RESPONSE_COLUMNS."""
     _, key, attempt, status, text, margin, mass, tokens_in, tokens_out, seconds, error = row
-    return Response(key.hex(), attempt, Answer(Status(status), text, margin, mass, tokens_in, tokens_out, seconds, error))
+    return Response(key.hex(), attempt, Answer(_STATUS[status], text, margin, mass, tokens_in, tokens_out, seconds, error))
+
+
+_STATUS = {str(status): status for status in Status}
 
 
 def prompt_from(raw: Mapping[str, Any]) -> Prompt:

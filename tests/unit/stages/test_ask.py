@@ -102,6 +102,31 @@ def test_nothing_is_asked_again(planned: Plan, ledger: Ledger) -> None:
     assert list(ledger.texts()) == before
 
 
+def test_what_is_answered_is_passed_over_without_its_trials_being_made(planned: Plan, ledger: Ledger, monkeypatch) -> None:
+    do(planned, ledger)
+    monkeypatch.setattr(Ledger, "attempts", None)  # and without looking up any of it by itself
+    monkeypatch.setattr("palpate.stages.plan.Outline.block", None)
+    done, executor = do(planned, ledger)
+    assert (done.done, done.reused, executor.batches) == (TRIALS, TRIALS, [])
+
+
+def test_the_second_round_looks_at_what_failed_alone(small_study: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan(load(small_study.parent))
+    (first, *_) = (t for block in planned.blocks(planned.study.models[0]) for t in block.trials)
+    looked: list[int] = []
+    attempts = Ledger.attempts
+
+    def watched(self: Ledger, of: list[bytes]) -> dict[bytes, tuple[int, bool]]:
+        looked.append(len(of))
+        return attempts(self, of)
+
+    monkeypatch.setattr(Ledger, "attempts", watched)
+    done, executor = do(planned, ledger, answers=lambda key: Answer(Status.ERROR, error="x") if key == first.key else None)
+    assert looked == [12] * (12 + 2)  # every image once, and the one of the failure in two more rounds
+    assert executor.asked.count(first.key) == 3
+    assert done.errors == 1
+
+
 def test_another_study_shares_the_answers(planned: Plan, ledger: Ledger, small_study: Path) -> None:
     do(planned, ledger)
     text = ONE_MODEL.replace('name = "base"', 'name = "alias"').replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from palpate.errors import ModelError, SourceError
 from palpate.nouns import Block, CaseSet, Perturbation
 from palpate.registry import part
-from palpate.stages.plan import Plan, draw_cases, plan
+from palpate.stages.plan import Plan, draw_cases, known, plan
+from palpate.store.columns import key_index
 from palpate.store.ledger import Ledger, prompt_from
 from palpate.study import Study
 from small import STUDY, make_images, write_study
@@ -45,6 +47,41 @@ def test_every_trial_has_a_key_of_its_own(crossed: Plan) -> None:
     found = keys(crossed)
     assert len(set(found)) == len(found)
     assert all(len(k) == 32 and set(k) <= set("0123456789abcdef") for k in found)
+
+
+def test_an_outline_is_its_block_without_the_trials(crossed: Plan) -> None:
+    for model in crossed.study.models:
+        for outline, block in zip(crossed.outlines(model), crossed.blocks(model), strict=True):
+            assert outline.block() == block
+            assert [k.hex() for k in outline.keys] == [t.key for t in block.trials]
+            assert [(t.prompt, t.repeat) for t in block.trials] == list(outline.asked)
+
+
+def test_blocks_whose_trials_are_all_answered_are_known_by_their_keys(crossed: Plan) -> None:
+    outlines = list(crossed.outlines(crossed.study.models[0]))[:6]
+    whole = [k for o in (outlines[0], outlines[2], outlines[5]) for k in o.keys]
+    almost = [*outlines[1].keys[1:], *outlines[3].keys[:-1]]
+    answered = key_index([[(key,) for key in (*whole, *almost)]])
+    assert known(outlines, answered) == [True, False, True, False, False, True]
+    assert known(outlines, key_index([])) == [False] * 6
+    assert known([], answered) == []
+
+
+def test_naming_every_trial_of_a_large_plan_holds_none_of_it(crossed: Plan) -> None:
+    task = crossed.study.tasks[0]
+    (case, *_) = crossed.cases[task.name].cases
+    many = tuple(replace(case, id=f"c{i}", digest=f"{i:032x}") for i in range(1500))
+    large = replace(crossed, cases={task.name: CaseSet(many)})
+    model = crossed.study.models[0]
+    next(large.outlines(model))
+    tracemalloc.start()
+    try:
+        n = sum(len(outline.keys) for outline in large.outlines(model))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert n == large.n_trials / 2 == 1500 * 3 * 12 * 2
+    assert peak < 100_000  # bytes: a Block or two; as keys alone it would be 3.6 million
 
 
 def test_a_block_is_one_image_of_one_model(crossed: Plan) -> None:

@@ -100,7 +100,28 @@ def test_a_method_is_shown_text_prompt_and_rubric(study: Study, ledger: Ledger, 
     (task,) = study.tasks
     assert {p for _, p, _ in always.shown} == set(task.prompts)
     assert {id(r) for _, _, r in always.shown} == {id(task.rubric)}
-    assert sorted(t for t, _, _ in always.shown) == sorted(text for _, _, _, text in ledger.texts())
+    assert {t for t, _, _ in always.shown} == {text for _, _, _, text in ledger.texts()}
+
+
+def test_the_same_short_answer_to_the_same_prompt_is_read_once(study: Study, ledger: Ledger, always: Always) -> None:
+    shown = [(p.name, t) for t, p, _ in _read_by(always, study, ledger)]
+    assert len(set(shown)) == len(shown) < TRIALS
+
+
+def test_what_is_remembered_is_bounded(study: Study, ledger: Ledger, always: Always, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palpate.stages.read.REMEMBERED", 1)
+    shown = [(p.name, t) for t, p, _ in _read_by(always, study, ledger)]
+    assert len(set(shown)) < len(shown) <= TRIALS
+
+
+def test_a_long_answer_is_read_each_time(study: Study, ledger: Ledger, always: Always, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palpate.stages.read.SHORT", 0)
+    assert len(_read_by(always, study, ledger)) == TRIALS
+
+
+def _read_by(method: Always, study: Study, ledger: Ledger):
+    assert read(replace(study, reading="always"), ledger) == TRIALS
+    return method.shown
 
 
 def statuses(study: Study, tmp_path: Path, status: Status, text: str) -> Ledger:

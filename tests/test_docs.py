@@ -54,6 +54,13 @@ def test_links_lead_somewhere(page: Path, generated: dict[str, str]) -> None:
             assert there.exists() or made, target
 
 
+def test_every_page_has_its_place_in_the_site(generated: dict[str, str]) -> None:
+    """A new page goes under what people look for: `nav` in mkdocs.yml."""
+    placed = re.findall(r"^ +- .+: (\S+\.md)$", read(ROOT / "mkdocs.yml"), re.MULTILINE)
+    pages = {p.name for p in (ROOT / "docs").glob("*.md")} | {f"reference/{name}" for name in generated}
+    assert sorted(placed) == sorted(pages)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_examples_are_well_formed(page: Path) -> None:
     for body in blocks(page, "python"):

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from palpate.nouns import Tally
+from palpate.nouns import ConditionResult, Tally
 from palpate.report import words
 from palpate.report.findings import Finding, findings, unmeasured
 from palpate.report.questions import QUESTIONS
@@ -134,10 +134,15 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
     things += [Text(f"error, {n:,} times: {words.line(cause)}", style="red") for cause, n in view.counts.errors.items()]
     things += [Text(left) for left in [words.left_out(view)] if left]
     things += [Text(f"{words.line(c.model)}: {words.spent(c)}") for c in view.costs]
-    things += [Text(f"{c.held.value}: {words.line(c.condition.text)} – {words.line(c.why)}") for c in view.conditions]
+    things += [Text(_held(c)) for c in view.conditions]
     things += [Text(f"report: {report}", overflow="fold")] if report else []
     lines = render(*things, width=width or WIDTH).splitlines()
     return "\n".join(text.rstrip() for text in lines) + "\n"
+
+
+def _held(result: ConditionResult) -> str:
+    of = ", ".join(words.line(v) for v in result.estimate.by.values()) if result.estimate else ""
+    return f"{result.held.value}: {words.line(result.condition.text)}{f' ({of})' if of else ''} – {words.line(result.why)}"
 
 
 def _heading(number: int) -> str:

@@ -18,7 +18,7 @@ COUNT = 200  # answers in the sample
 MOST = 10_000
 
 
-PATIENCE = 0.12  # seconds a request waits for the sample to be drawn
+PATIENCE = 0.03  # seconds a request waits for the sample to be drawn
 
 
 class Desk:

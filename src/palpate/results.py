@@ -39,6 +39,8 @@ from palpate.store.export import trials as export_trials
 from palpate.store.folder import RunFolder
 from palpate.store.integrity import Checked, Damage, check_ledger
 from palpate.store.ledger import Ledger
+from palpate.store.partitions import write_partitions
+from palpate.store.planned import Planned
 from palpate.store.salvage import Salvaged, salvage
 from palpate.study import Study
 from palpate.task import Task
@@ -63,6 +65,9 @@ class Verdict:
     def to_junit(self) -> str:
         """JUnit XML: one test case per condition and estimate; what could not be evaluated is an error, so that it never passes."""
         return render_junit(self.results, self.run)
+
+
+LARGE = 2_000_000  # trials: what is exported of more is divided
 
 
 class Results:
@@ -175,27 +180,37 @@ class Results:
         return beside.write(target.name, render_html(view))
 
     def export(
-        self, what: Iterable[str], out: str | Path, *, form: str = "parquet", with_text: bool = False
+        self, what: Iterable[str], out: str | Path, *, form: str = "parquet", with_text: bool = False, partition: bool | None = None
     ) -> list[tuple[Path, int]]:
         """Write ``trials``, ``readings``, ``estimates`` or ``tables`` into the folder ``out``; returns (file, rows) of each.
 
         Rows go into ``form`` files (parquet or csv), streamed; estimates also into JSON, tables into LaTeX and Markdown. No text
-        of a question or an answer unless ``with_text``. Raises RunError where a file cannot be written.
+        of a question or an answer unless ``with_text``. ``partition``: trials as a folder of Parquet files, one folder a model
+        and task; None: where the plan has more than two million. Raises RunError where a file cannot be written.
         """
+        if partition and form != "parquet":
+            raise RunError("is of Parquet files", where="partition", expected="the format parquet")
         target, wanted = Path(out), set(what)
         written: list[tuple[Path, int]] = []
-
-        def write(table: Table, name: str) -> None:
-            written.append((target / name, write_table(table, target / name)))
-
         with self.folder.ledger() as ledger:
             if "trials" in wanted:
-                write(export_trials(ledger, self.study.reading_by(ledger), with_text=with_text), f"trials.{form}")
+                table = export_trials(ledger, self.study.reading_by(ledger), with_text=with_text)
+                if partition is None:
+                    partition = form == "parquet" and Planned(ledger).n_trials > LARGE
+                path = target / ("trials" if partition else f"trials.{form}")
+                written.append((path, write_partitions(table, path, ("model", "task")) if partition else write_table(table, path)))
             if "readings" in wanted:
-                write(export_readings(ledger, with_text=with_text), f"readings.{form}")
+                path = target / f"readings.{form}"
+                written.append((path, write_table(export_readings(ledger, with_text=with_text), path)))
+        written += self._export_estimates(wanted, target, form)
+        return written
+
+    def _export_estimates(self, wanted: set[str], target: Path, form: str) -> list[tuple[Path, int]]:
+        written: list[tuple[Path, int]] = []
         if "estimates" in wanted:
             columns, rows = estimate_rows(self.estimates)
-            write(Table(columns, lambda: rows), f"estimates.{form}")
+            path = target / f"estimates.{form}"
+            written.append((path, write_table(Table(columns, lambda: rows), path)))
             written.append((RunFolder(target).write_estimates(self.estimates), len(self.estimates)))
         for table in paper_tables(self.estimates, self.study.name) if "tables" in wanted else ():
             (target / "tables").mkdir(parents=True, exist_ok=True)

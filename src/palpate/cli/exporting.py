@@ -19,12 +19,18 @@ WHAT = ("trials", "readings", "estimates", "tables")
 @click.option(
     "--with-text", is_flag=True, help="Also the questions and the models' own words, which may repeat what an image shows."
 )
+@click.option(
+    "--partition/--no-partition",
+    default=None,
+    help="Trials as a folder of Parquet files. [default: of over two million]",
+)
 @plainly
-def export(run: Path, what: tuple[str, ...], out: Path | None, form: str, with_text: bool) -> None:
+def export(run: Path, what: tuple[str, ...], out: Path | None, form: str, with_text: bool, partition: bool | None) -> None:
     """Write a run for other programs: WHAT is trials, readings, estimates, tables (for a paper), or all where none is named."""
     from palpate.results import Results
 
-    for path, count in Results.open(run).export(what or WHAT, out or run / "export", form=form, with_text=with_text):
+    target = out or run / "export"
+    for path, count in Results.open(run).export(what or WHAT, target, form=form, with_text=with_text, partition=partition):
         click.echo(f"{path}: {count:,} {'row' if count == 1 else 'rows'}")
 
 

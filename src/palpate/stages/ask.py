@@ -10,7 +10,7 @@ from typing import Any
 
 from palpate.errors import ModelError, RunError
 from palpate.executors import Executor
-from palpate.nouns import Answer, Block, Price, Response, Status, Tally, Trial
+from palpate.nouns import Answer, Block, Perturbation, Price, Response, Status, Tally, Trial
 from palpate.parts import BUDGET_SPENT, ModelSpec
 from palpate.stages.capture import Capture
 from palpate.stages.checks import checked
@@ -23,6 +23,7 @@ DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch sh
 Stopping = AbstractContextManager[Callable[[], bool]]
 """Entered while questions are asked; what it gives says whether no more are to be begun."""
 
+Place = tuple[str, str, Perturbation]
 Waiting = dict[bytes, int]
 """Key → attempts before this one, of what was handed out in this round and has no answer: as much as is under way, and failed."""
 
@@ -68,11 +69,12 @@ def _ask(
         tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
         asked: ModelSpec | None = None
-        waiting: Waiting = {}
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
-            failed, waiting = waiting.keys() if again else None, {}
-            batches = _pending(plan, model, ledger, waiting, size, tally, _Passed(answered, failed), capture)
+            passed = _Passed(answered, tally.failed_at if again else None)
+            waiting: Waiting = {}
+            tally.failed_at = set()
+            batches = _pending(plan, model, ledger, waiting, size, tally, passed, capture)
             first = list(islice(batches, 1))
             if asked is None:
                 left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, ledger))
@@ -113,6 +115,7 @@ class _Count:
     reused: int = 0
     errors: int = 0
     failed_now: int = 0
+    failed_at: set[Place] = field(default_factory=set)
     model: str = ""
     stopped: str = ""  # why this model is asked no more
     unasked: int = 0
@@ -141,13 +144,13 @@ class _Passed:
     """What needs no second look: in the first round what was answered before; later all but what ``failed`` in the last."""
 
     answered: KeyIndex
-    failed: Set[bytes] | None
+    failed: Set[Place] | None
 
     def over(self, batch: Sequence[Outline]) -> list[bool]:
         """Of each Block, whether it is to be passed over."""
         if self.failed is None:
             return known(batch, self.answered)
-        return [self.failed.isdisjoint(outline.keys) for outline in batch]
+        return [outline.place not in self.failed for outline in batch]
 
 
 def _pending(
@@ -169,7 +172,7 @@ def _pending(
                 if trials or capture.wants(block):
                     left.append(replace(block, trials=trials))
             if passed.failed is None:
-                reused = len(outline.keys) - len(trials)
+                reused = len(outline.asked) - len(trials)
                 tally.done += reused
                 tally.reused += reused
         if left and not tally.stopped:  # else only counted
@@ -205,6 +208,8 @@ def _store(
                 continue
             attempt = waiting[bytes.fromhex(trial.key)] + 1
             answered.append((trial, Response(trial.key, attempt, _storable(answer))))
+            if answer.status is Status.ERROR:
+                tally.failed_at.add((block.task, block.case.id, block.perturbation))
             if tally.price is not None:
                 tally.pay((tally.price.currency, tally.price.of(answer.tokens_in or 0, answer.tokens_out or 0)))
     ledger.append(answered)

@@ -21,16 +21,28 @@ from palpate.study import Study
 from palpate.task import Task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outline:
-    """A Block before its trials are made: their keys, and what each of them asks."""
+    """A Block before its trials are made: where it stands, what its keys are made of, and what each trial asks."""
 
     model: str
     task: str
     case: Case
     perturbation: Perturbation
-    keys: Sequence[bytes]
+    digests: tuple[str, str, str]  # of the model, the image and the change
+    prompts: Sequence[str]  # digests too
+    repeats: int
     asked: Sequence[tuple[Prompt, int]]
+
+    @property
+    def place(self) -> tuple[str, str, Perturbation]:
+        """Which Block of its model it is."""
+        return self.task, self.case.id, self.perturbation
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """The keys of its trials, in their order."""
+        return keys.block_keys(*self.digests, self.prompts, self.repeats)
 
     def block(self) -> Block:
         """The Block."""
@@ -82,7 +94,7 @@ class Plan:
         return (outline.block() for outline in self.outlines(model))
 
     def outlines(self, model: ModelSpec) -> Iterator[Outline]:
-        """The same, as no more than keys: what most of a large plan is, once most of it is answered."""
+        """The same, with no trial made and no key yet: so a large plan is walked where most of it is answered."""
         digest = self.model_digests[model.name]
         for task in self.study.tasks:
             asked = [(p, r) for p in task.prompts for r in range(self.study.repeats)]
@@ -90,9 +102,8 @@ class Plan:
             for case in self.cases[task.name].cases:
                 image = keys.image_digest(case)
                 for perturbation in self.study.perturbations:
-                    changed = self.perturbation_digests[perturbation]
-                    named = keys.block_keys(digest, image, changed, prompts, self.study.repeats)
-                    yield Outline(model.name, task.name, case, perturbation, named, asked)
+                    of = digest, image, self.perturbation_digests[perturbation]
+                    yield Outline(model.name, task.name, case, perturbation, of, prompts, self.study.repeats, asked)
 
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps it: enough to rebuild every key and every Panel without images or models."""

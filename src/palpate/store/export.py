@@ -67,25 +67,27 @@ def trials(ledger: Ledger, read_by: str, *, with_text: bool = False) -> Table:
         "read_by": TEXT,
         **(dict.fromkeys(("prompt", "options", "response"), TEXT) if with_text else {}),
     }
-    last = _LAST.format(text=", r.text" if with_text else "")
+    last = _LAST.replace("{text}", ", r.text" if with_text else "")
 
     def rows() -> Iterator[Row]:
-        for task, model, perturbation, case, prompt, repeat, key in _places(planned):
-            answer = next(ledger._select(last, (read_by, key)), None)
-            if answer is None:
-                continue
-            attempts, status, error, margin, mass, tokens_in, tokens_out, seconds, outcome, rule, *text = answer
-            known = recorded[task][case.name]
-            yield (
-                *(key.hex(), model, task, case.name, case.group, case.label),
-                *(str(perturbation), perturbation.name, perturbation.severity),
-                *(prompt.name, str(prompt.form), str(prompt.polarity), prompt.cell),
-                *(prompt.factors.get(name) for name in factors),
-                *(_plain(known.get(name)) for name in facts),
-                *(repeat, attempts, status, error, margin, mass, tokens_in, tokens_out, seconds),
-                *(outcome, _right(outcome, case.label), rule, read_by if outcome is not None else None),
-                *((prompt.text, "|".join(prompt.options) if prompt.options else None, *text) if with_text else ()),
-            )
+        for places in _many(_places(planned)):
+            found = {row[0]: row[1:] for row in _of(ledger, last, places, (read_by,))}  # in the order of attempts: the last stays
+            for task, model, perturbation, case, prompt, repeat, key in places:
+                answer = found.get(key)
+                if answer is None:
+                    continue
+                attempts, status, error, margin, mass, tokens_in, tokens_out, seconds, outcome, rule, *text = answer
+                known = recorded[task][case.name]
+                yield (
+                    *(key.hex(), model, task, case.name, case.group, case.label),
+                    *(str(perturbation), perturbation.name, perturbation.severity),
+                    *(prompt.name, str(prompt.form), str(prompt.polarity), prompt.cell),
+                    *(prompt.factors.get(name) for name in factors),
+                    *(_plain(known.get(name)) for name in facts),
+                    *(repeat, attempts, status, error, margin, mass, tokens_in, tokens_out, seconds),
+                    *(outcome, _right(outcome, case.label), rule, read_by if outcome is not None else None),
+                    *((prompt.text, "|".join(prompt.options) if prompt.options else None, *text) if with_text else ()),
+                )
 
     return Table(columns, rows)
 
@@ -100,26 +102,42 @@ def readings(ledger: Ledger, *, with_text: bool = False) -> Table:
         **dict.fromkeys(("span_start", "span_end"), WHOLE),
         **({"span": TEXT} if with_text else {}),
     }
-    every = _READINGS.format(text=", substr(r.text, d.low + 1, d.high - d.low)" if with_text else "")
+    every = _READINGS.replace("{text}", ", substr(r.text, d.low + 1, d.high - d.low)" if with_text else "")
 
     def rows() -> Iterator[Row]:
-        for *_, key in _places(planned):
-            yield from ((key.hex(), *found) for found in ledger._select(every, (key,)))
+        for places in _many(_places(planned)):
+            found: dict[bytes, list[Row]] = {}
+            for key, *read in _of(ledger, every, places):
+                found.setdefault(key, []).append((key.hex(), *read))
+            for *_, key in places:
+                yield from found.get(key, ())
 
     return Table(columns, rows)
 
 
 _LAST = (
-    "SELECT r.attempt, r.status, r.error, r.margin, r.mass, r.tokens_in, r.tokens_out, r.seconds, d.outcome, d.rule{text}"
-    " FROM response r LEFT JOIN reading d ON d.response = r.id AND d.method = ? WHERE r.key = ? ORDER BY r.attempt DESC LIMIT 1"
+    "SELECT r.key, r.attempt, r.status, r.error, r.margin, r.mass, r.tokens_in, r.tokens_out, r.seconds, d.outcome, d.rule{text}"
+    " FROM response r LEFT JOIN reading d ON d.response = r.id AND d.method = ? WHERE r.key IN ({keys}) ORDER BY r.attempt"
 )
 _READINGS = (
-    "SELECT r.attempt, d.method, d.outcome, d.rule, d.low, d.high{text} FROM response r JOIN reading d ON d.response = r.id"
-    " WHERE r.key = ? ORDER BY r.attempt, d.method"
+    "SELECT r.key, r.attempt, d.method, d.outcome, d.rule, d.low, d.high{text}"
+    " FROM response r JOIN reading d ON d.response = r.id WHERE r.key IN ({keys}) ORDER BY r.attempt, d.method"
 )
+AT_ONCE = 500  # keys looked up at a time
+_Place = tuple[str, str, Perturbation, PlannedCase, Prompt, int, bytes]
 
 
-def _places(planned: Planned) -> Iterator[tuple[str, str, Perturbation, PlannedCase, Prompt, int, bytes]]:
+def _many(places: Iterator[_Place]) -> Iterator[list[_Place]]:
+    while found := list(islice(places, AT_ONCE)):
+        yield found
+
+
+def _of(ledger: Ledger, query: str, places: Sequence[_Place], values: Sequence[object] = ()) -> Iterator[Row]:
+    wanted = [key for *_, key in places]
+    return ledger._select(query.replace("{keys}", ",".join("?" * len(wanted))), (*values, *wanted))
+
+
+def _places(planned: Planned) -> Iterator[_Place]:
     """Every trial of the plan in its order, with its key."""
     for task in planned.tasks:
         prompts, cases = planned.prompts(task), planned.cases(task)

@@ -54,6 +54,12 @@ class Planned:
         """What each perturbation is: its digest holds the seed where something is drawn."""
         return {Perturbation(p["name"], p["severity"]): p["digest"] for p in self._record["perturbations"]}
 
+    @property
+    def n_trials(self) -> int:
+        """Trials in all."""
+        each = sum(len(entry["cases"]) * len(entry["prompts"]) for entry in self._record["tasks"].values())
+        return each * len(self.models) * len(self._record["perturbations"]) * self.repeats
+
     def cases(self, task: str) -> tuple[PlannedCase, ...]:
         """The task's cases, in the order asked."""
         return self._cases[task]

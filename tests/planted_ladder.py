@@ -9,7 +9,7 @@ import numpy as np
 
 from palpate.nouns import Panel
 from palpate.rung import Rung
-from palpate.stats.probes import chosen, ladder_folds, permuted_labels, probe
+from palpate.stats.probes import chosen, directions, ladder_folds, permuted_labels, probe
 from planted import NEGATIVE, POSITIVE, REFUSED, panel
 
 D_PRIME = 2.0
@@ -58,17 +58,18 @@ class PlantedLadder:
     def _rungs(self, evidence: np.ndarray, label: np.ndarray, cluster: np.ndarray, rng: np.random.Generator) -> list[Rung]:
         fold = ladder_folds(label, cluster, 0, "t")
         permuted = np.stack([permuted_labels(label, cluster, rng) for _ in fold]) if self.control else None
-        probed = {}
+        probed, widths = {}, {}
         for stage in ("metadata", *STAGES):
             wanted = self.signal.get(stage, self.signal.get(stage.split("-")[0], 0.0 if stage == "metadata" else D_PRIME))
             features = rng.standard_normal((label.size, WIDTH)) * 0.3
             features[:, 0] = self._copy(evidence, wanted, rng)
-            probed[stage] = probe(features @ np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0], label, fold, permuted)
+            features = features @ np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
+            probed[stage], widths[stage] = probe(features, label, fold, permuted), directions(features)
         kinds = {k: chosen([p for s, p in probed.items() if s.startswith(k)], fold)[0] for k in ("vision", "image", "last")}
         kinds["hidden"] = chosen([p for s, p in probed.items() if s != "metadata"], fold)[0]
         every = {**probed, **kinds}
         control = {s: float(p.control.mean()) if self.control else None for s, p in every.items()}
-        return [Rung(s, p.mean_score, p.mean_right, control[s], repeats=p.right) for s, p in every.items()]
+        return [Rung(s, p.mean_score, p.mean_right, control[s], repeats=p.right, width=widths.get(s)) for s, p in every.items()]
 
 
 BLIND = PlantedLadder(signal=dict.fromkeys(("vision", "read", "projector", "image", "last"), 0.0), margin=0.0)

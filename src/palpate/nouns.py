@@ -369,7 +369,7 @@ VERDICTS = frozenset(
         *("threshold problem", "knowledge problem", "nothing lost", "wording changes what is seen"),
         *("usable", "not shown to be usable", "misleading", "informed", "misplaced", "not shown to be informed"),
         *("overconfident", "underconfident", "no miscalibration shown", "reliable", "not reliable"),
-        *("bottleneck", "loss", "gain", "kept", "no loss shown", "latent", "nothing more inside"),
+        *("bottleneck", "loss", "gain", "kept", "no loss shown", "latent", "nothing more inside", "wide", "narrow"),
         *("raises", "lowers", "no trend shown", "ahead", "behind", "not ranked", "sees", "nothing beyond colours"),
         *("prefers the first option", "prefers the second option", "leans to yes", "leans to no", "not shown beyond reruns"),
         *("margin not used", "undetermined"),

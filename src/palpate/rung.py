@@ -19,7 +19,7 @@ class Rung:
     ``score`` (n,) grows with the condition, NaN where the stage was not kept; ``right`` (n,) share of repeats on the right side of
     a threshold fitted on other cases, ``repeats`` (R, n) that side in each repeat, whose scatter says what training anew changes;
     ``control``: AUROC of the same probe on labels permuted over groups; ``twin`` (n,) the score of the same stage of a randomly
-    initialised twin.
+    initialised twin; ``width``: how many directions share the stage's variance, of a best layer's kind the most of any.
     """
 
     stage: str
@@ -28,3 +28,4 @@ class Rung:
     control: float | None = None
     twin: NDArray[np.float64] | None = None
     repeats: NDArray[np.float64] | None = None
+    width: float | None = None

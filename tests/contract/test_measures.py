@@ -62,7 +62,7 @@ def rungs(label: np.ndarray) -> tuple[Rung, ...]:
     found = []
     for stage in ("metadata", "vision", "read", "hidden"):
         score = rng.normal(label, 1.0)
-        found.append(Rung(stage, score, ((score > 0.5) == label).astype(float), 0.5, rng.normal(size=label.size)))
+        found.append(Rung(stage, score, ((score > 0.5) == label).astype(float), 0.5, rng.normal(size=label.size), width=4.0))
     return tuple(found)
 
 

@@ -33,11 +33,13 @@ TRAINED = "paired on the same cases and folds; cluster-robust variance + that be
 ONE_CLASS = "only one class has this stage"
 BOTTLENECK = (
     "bottleneck is the largest loss, as far as it lies above 0.5, whose p, after Holm over the steps, is below 1 − level, whose "
-    "1 − 2α interval reaches {margin:g}, and which begins at a stage whose interval lies above 0.5"
+    "1 − 2α interval reaches {margin:g}, and which begins at a stage surely (99 %) above 0.5"
 )
 CHANCE = 0.5
 SURE = 0.99
 """Level of the interval by which a stage is said to see: training two probes adds variance that the cases' alone does not show."""
+WIDE = 0.1
+"""Directions per case above which a stage may be too wide for the probe."""
 SEES = (
     "sees: the 99 % intervals of the gain and of the stage's AUROC lie above 0 and 0.5; "
     "nothing beyond colours: the 1 − 2α interval lies below {margin:g}"
@@ -59,6 +61,7 @@ class Ladder:
         "ladder_selectivity": "ladder_auroc − that of the same probe on labels permuted over groups: what is not learnt by heart",
         "ladder_gain": "ladder_auroc − that of the file's size and colours alone; cases of both",
         "ladder_gain_over_random": "ladder_auroc − that of the same stage of a randomly initialised twin; cases of both",
+        "ladder_width": "Directions that share the stage's variance, (Σλ)²/Σλ² of features of unit variance; cases with the stage",
         "representation_loss": "ladder_ba of the best inner stage, chosen on other cases, − that of the margin: known, not said",
     }
 
@@ -111,6 +114,8 @@ class _Walk:
                     yield self._gain("ladder_gain", rung, base.score)
                 if rung.twin is not None:
                     yield self._gain("ladder_gain_over_random", rung, rung.twin)
+            if rung.width is not None:
+                yield self._width(rung, rung.width)
         yield from self._losses()
         if "hidden" in self.rungs and "margin" in self.rungs:
             yield self._representation()
@@ -164,6 +169,16 @@ class _Walk:
         statistic, groups = self._auroc(rung.score, used), self._groups(used)
         interval = share_interval(statistic, max(groups, 2), self.settings.level)
         return self._made("ladder_auroc", {"stage": rung.stage}, statistic, interval, AREA, used, groups)
+
+    def _width(self, rung: Rung, width: float) -> Estimate:
+        """No interval: it is a property of these cases' states. "wide" says that a loss into this stage may be the probe's."""
+        used = np.isfinite(rung.right)
+        cases, clusters = int(used.sum()), int(np.unique(self.cluster[used]).size)
+        by = {**place(self.panel, self.cell.name), "stage": rung.stage}
+        word = "wide" if width > WIDE * cases else "narrow"
+        how = "participation ratio of the principal components of these cases' states"
+        made = Estimate("ladder_width", by, width, None, None, self.settings.level, how, cases, clusters, int((~used).sum()))
+        return judged(made, word, f"wide above {WIDE:g} directions a case: a loss into this stage may be the probe's")
 
     def _selectivity(self, rung: Rung) -> Estimate:
         assert rung.control is not None
@@ -234,7 +249,7 @@ class _Walk:
         rung = self.rungs[loss.step.partition(">")[0]]
         used = np.isfinite(rung.right)
         before = self._right(rung, used)
-        sure = float(share_interval(before, max(self._groups(used), 2), self.settings.level).low) > CHANCE
+        sure = float(share_interval(before, max(self._groups(used), 2), max(SURE, self.settings.level)).low) > CHANCE
         return min(loss.value, float(before.value) - CHANCE) if sure else 0.0
 
     def _both(self, first: str, second: str) -> NDArray[np.bool_]:

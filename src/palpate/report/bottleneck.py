@@ -38,7 +38,8 @@ SAID: dict[Kind, str] = {
     "description": "its answers know what its descriptions leave out",
     "none": "no step is shown to lose it",
 }
-CHANCE = 0.5
+CHANCE, SURER = 0.5, 1.31
+"""Guessing; and how much wider a 99 % interval is than one of 95 %."""
 CRITERION: frozenset[Kind] = frozenset(("threshold", "refusals"))
 
 
@@ -48,6 +49,7 @@ class Bottleneck:
 
     kind: Kind
     loss: Estimate | None = None
+    wide: bool = False  # the stage behind is: the loss may be the probe's
 
     @property
     def step(self) -> tuple[str, str] | None:
@@ -69,7 +71,8 @@ class Bottleneck:
         """In a sentence without its full stop."""
         if self.loss is None:
             return SAID[self.kind]
-        return f"{SAID[self.kind]} ({words.MINUS}{words.in_points(self.loss.value)}, a loss of {self.loss_of})"
+        caution = "; that stage has many directions for so few images, so the loss may be the probe's" if self.wide else ""
+        return f"{SAID[self.kind]} ({words.MINUS}{words.in_points(self.loss.value)}, a loss of {self.loss_of}){caution}"
 
 
 def bottleneck(estimates: Sequence[Estimate], model: str, task: str, cell: str, prompt: str) -> Bottleneck | None:
@@ -83,7 +86,8 @@ def bottleneck(estimates: Sequence[Estimate], model: str, task: str, cell: str, 
         return Bottleneck(_unlost(estimates, by))
     reached = worst.by["step"].partition(">")[2]
     if reached in REACHED:
-        return Bottleneck(REACHED[reached], worst)
+        width = words.one(estimates, "ladder_width", **by, stage=reached)
+        return Bottleneck(REACHED[reached], worst, width is not None and width.verdict == "wide")
     answered, whole = (words.one(estimates, name, **by, prompt=prompt) for name in ("ba_answered", "ba_all"))
     silent = 0.0
     if answered is not None and whole is not None and answered.value is not None and whole.value is not None:
@@ -96,6 +100,6 @@ def _unlost(estimates: Sequence[Estimate], by: Mapping[str, str]) -> Kind:
     gain, own = (words.one(estimates, name, **by, stage="read") for name in ("ladder_gain", "ladder_ba"))
     if gain is not None and gain.verdict == "sees":
         return "none"
-    if own is None or own.low is None or own.low <= CHANCE:
+    if own is None or own.value is None or own.low is None or own.value - SURER * (own.value - own.low) <= CHANCE:
         return "unseen"
     return "colours" if gain is not None and gain.verdict == "nothing beyond colours" else "open"

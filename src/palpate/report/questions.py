@@ -198,6 +198,7 @@ QUESTIONS: tuple[Question, ...] = (
             "ladder_gain",
             "ladder_gain_over_random",
             "ladder_selectivity",
+            "ladder_width",
             "representation_loss",
         ),
         "models that give the probabilities of their answer words; for more, descriptions and probes of their inner stages",

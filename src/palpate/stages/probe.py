@@ -15,7 +15,7 @@ from palpate.nouns import Case, CaseSet, Panel
 from palpate.parts import FeatureStage, ModelSpec
 from palpate.rung import Rung
 from palpate.stages.measure import panels
-from palpate.stats.probes import Folds, Probed, chosen, ladder_folds, permuted_labels
+from palpate.stats.probes import Folds, Probed, chosen, directions, ladder_folds, permuted_labels
 from palpate.stats.probes import probe as fit
 from palpate.stats.resampling import generator
 from palpate.store.features import FeatureStore
@@ -72,11 +72,12 @@ class _Ladder:
         permuted = np.stack([permuted_labels(self.label, self.cluster, rng) for _ in range(len(fold))])
         by_stage: dict[FeatureStage, tuple[Probed, Rung]] = {}
         for stage in self.features.stages(self.panel.model, self.panel.task):
-            found = fit(self._states(self.panel.model, stage), self.label, fold, permuted)
+            states = self._states(self.panel.model, stage)
+            found = fit(states, self.label, fold, permuted)
             twin = None
             if self.twin is not None and stage in self.features.stages(self.twin, self.panel.task):
                 twin = fit(self._states(self.twin, stage), self.label, fold)
-            by_stage[stage] = found, self._rung(stage_name(stage), found, twin)
+            by_stage[stage] = found, self._rung(stage_name(stage), found, twin, directions(states))
         metadata = self._rung("metadata", fit(self.colours[self.used], self.label, fold, permuted))
         prompts = dict.fromkeys(s.prompt for s in by_stage if s.kind == "prompt")
         cell_of = {p.name: p.cell for p in self.panel.prompts}
@@ -91,7 +92,7 @@ class _Ladder:
             ordered = [metadata]
             for kind in ORDER:
                 ordered += [rung for s, (_, rung) in (shared | mine).items() if s.kind == kind]
-                ordered += [best[kind]] if kind in best and best[kind] is not None else []
+                ordered += [rung for rung in (best.get(kind),) if rung is not None]
             cells.setdefault(cell_of.get(prompt, prompt), (*ordered, hidden))
         return cells
 
@@ -99,11 +100,14 @@ class _Ladder:
         # A power of two is all the scale is, and the probe standardises: it changes nothing.
         return np.asarray(self.features.array(model, self.panel.task, stage)[self.used], np.float32)
 
-    def _best(self, found: Mapping[FeatureStage, tuple[Probed, Rung]], kind: str, fold: Folds) -> Rung:
-        layers = [probed for s, (probed, _) in found.items() if s.kind == kind]
-        return self._rung("last" if kind == "prompt" else kind, chosen(layers, fold)[0])
+    def _best(self, found: Mapping[FeatureStage, tuple[Probed, Rung]], kind: str, fold: Folds) -> Rung | None:
+        layers = [pair for s, pair in found.items() if s.kind == kind]
+        if not layers:
+            return None
+        widest = max(rung.width or 0.0 for _, rung in layers)
+        return self._rung("last" if kind == "prompt" else kind, chosen([probed for probed, _ in layers], fold)[0], width=widest)
 
-    def _rung(self, stage: str, found: Probed, twin: Probed | None = None) -> Rung:
+    def _rung(self, stage: str, found: Probed, twin: Probed | None = None, width: float | None = None) -> Rung:
         """Over all cases of the panel; NaN where nothing was kept."""
 
         def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,7 +117,7 @@ class _Ladder:
 
         control = float(found.control.mean()) if np.isfinite(found.control).all() else None
         other = None if twin is None else spread(twin.mean_score)
-        return Rung(stage, spread(found.mean_score), spread(found.mean_right), control, other, spread(found.right))
+        return Rung(stage, spread(found.mean_score), spread(found.mean_right), control, other, spread(found.right), width)
 
 
 MIN_GROUPS = 10

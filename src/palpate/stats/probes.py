@@ -94,6 +94,17 @@ def gram(features: NDArray[np.floating]) -> Array:
     return np.asarray(x @ x.T, np.float64)
 
 
+def directions(features: NDArray[np.floating]) -> float:
+    """How many directions share the variance of features (n, d): (Σλ)²/Σλ² over their principal components, 0 where nothing varies.
+
+    The participation ratio: k where k components are equal, about n where d is far above n and nothing is common.
+    """
+    x = scaled(features)
+    product = x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
+    total, squares = float(np.trace(product, dtype=np.float64)), float((product.astype(np.float64) ** 2).sum())
+    return total**2 / squares if squares > 0 else 0.0
+
+
 def _spaces(features: NDArray[np.floating], components: int) -> Callable[[NDArray[np.int64], NDArray[np.int64]], _Space]:
     """(training, held-out places) → the fold's components: from the features where they are few, else from their products."""
     from scipy.linalg import eigh

@@ -20,7 +20,7 @@ from palpate.nouns import Panel
 from palpate.rung import Rung
 from palpate.store.keys import digest
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class ProbeStore:
@@ -49,6 +49,7 @@ class ProbeStore:
         try:
             with np.load(file, allow_pickle=False) as held:
                 score, right, control, twin = (held[name] for name in ("score", "right", "control", "twin"))
+                width = held["width"]
                 repeats = np.where(held["repeats"] < 0, np.nan, held["repeats"])
                 cells: dict[str, list[int]] = json.loads(str(held["cells"]))
                 stages: list[str] = json.loads(str(held["stages"]))
@@ -62,6 +63,7 @@ class ProbeStore:
                 float(control[i]) if np.isfinite(control[i]) else None,
                 twin[i].astype(np.float64) if np.isfinite(twin[i]).any() else None,
                 repeats[i] if np.isfinite(repeats[i]).any() else None,
+                float(width[i]) if np.isfinite(width[i]) else None,
             )
             for i, stage in enumerate(stages)
         ]
@@ -88,6 +90,7 @@ class ProbeStore:
             control=np.array([np.nan if r.control is None else r.control for r in every]),
             twin=np.array([np.full(n, np.nan) if r.twin is None else r.twin for r in every], np.float32),
             repeats=_sides(every, n),
+            width=np.array([np.nan if r.width is None else r.width for r in every]),
             cells=json.dumps(cells),
             stages=json.dumps([r.stage for r in every]),
         )

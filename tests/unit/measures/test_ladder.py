@@ -189,6 +189,14 @@ def test_cases_without_states_are_left_out_and_counted() -> None:
     assert one(found, "ladder_loss", step="read>projector").n_left_out == 40
 
 
+def test_a_stage_of_many_directions_for_its_cases_is_called_wide() -> None:
+    made = planted("nothing")
+    rungs = tuple(replace(r, width={"read": 49.0, "projector": 51.0}.get(r.stage)) for r in made.rungs["target"])
+    found = tuple(Ladder().measure([replace(made, rungs={"target": rungs})], SETTINGS))
+    widths = {e.by["stage"]: (e.value, e.low, e.verdict, e.n_cases) for e in found if e.measure == "ladder_width"}
+    assert widths == {"read": (49.0, None, "narrow", 500), "projector": (51.0, None, "wide", 500)}
+
+
 def test_one_group_of_a_class_gives_a_reason_and_no_number() -> None:
     label = np.array([0] * 6 + [1] * 4)
     rung = Rung("read", np.arange(10.0), np.ones(10))

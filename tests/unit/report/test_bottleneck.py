@@ -75,6 +75,14 @@ def test_without_a_loss_it_is_said_whether_there_was_anything_to_lose(gain: str,
     assert found.told == SAID[found.kind]
 
 
+@pytest.mark.parametrize(("word", "warned"), [("wide", True), ("narrow", False)])
+def test_a_loss_into_a_wide_stage_is_told_with_caution(word: str, warned: bool) -> None:
+    width = [of("ladder_width", 80, word, stage="projector"), of("ladder_width", 80, "wide", stage="image")]
+    found = said([*losses(lost="read>projector"), *width])
+    assert found.wide is warned
+    assert ("may be the probe's" in found.told) is warned
+
+
 def test_no_stages_no_word_and_others_estimates_do_not_count() -> None:
     assert bottleneck([], "m", "t", "target", "p") is None
     assert bottleneck(losses(lost="vision>read"), "another", "t", "target", "p") is None

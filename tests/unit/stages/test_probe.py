@@ -105,6 +105,10 @@ def test_a_run_gains_its_rungs(probed: Panel) -> None:
         "last",
         "hidden",
     ]
+    width = {r.stage: r.width for r in probed.rungs["target"]}
+    assert all(1 < (width[s] or 0) <= 8 for s in stages if s not in ("metadata", "hidden"))
+    assert width["vision"] == max(width["vision-00"] or 0, width["vision-01"] or 0)
+    assert width["metadata"] is width["hidden"] is None  # no step leads into them
     for rung in probed.rungs["target"]:
         assert rung.score.shape == rung.right.shape == probed.label.shape
         assert np.isfinite(rung.score).all()
@@ -148,7 +152,7 @@ def test_what_is_written_comes_back(tmp_path: Path, probed: Panel) -> None:
     store = ProbeStore(tmp_path)
     rng = np.random.default_rng(0)
     shared = Rung("read", rng.normal(size=5), rng.random(5), 0.48, None)
-    own = Rung("last", np.array([0.1, np.nan, 2, 3, 4]), np.array([1, np.nan, 0, 1, 0.4]), None, rng.normal(size=5))
+    own = Rung("last", np.array([0.1, np.nan, 2, 3, 4]), np.array([1, np.nan, 0, 1, 0.4]), None, rng.normal(size=5), width=7.5)
     file = tmp_path / "probes" / "x.npz"
     store.write(file, {"target": (shared, own), "abnormal": (shared,)})
     assert not list(file.parent.glob(".*"))
@@ -163,6 +167,7 @@ def test_what_is_written_comes_back(tmp_path: Path, probed: Panel) -> None:
     assert np.allclose(back["target"][0].score, shared.score, atol=1e-6)
     assert back["target"][0].control == pytest.approx(0.48)
     assert back["target"][0].twin is None
+    assert [r.width for r in back["target"]] == [None, 7.5]
     assert back["target"][1].control is None
     assert np.isnan(back["target"][1].score[1])
     assert np.allclose(back["target"][1].twin, own.twin, atol=1e-6)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from palpate.stats.probes import (
     Probed,
     _Space,
     chosen,
+    directions,
     gram,
     permuted_labels,
     probe,
@@ -60,6 +61,22 @@ def fold() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def test_the_gram_matrix_is_that_of_scaled_features(fold):
     scaled, _, _, _, kernel = fold
     assert np.allclose(kernel, scaled @ scaled.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 20), (40, 300)])
+def test_directions_are_the_participation_ratio_of_the_components(n, d):
+    rng = np.random.default_rng(2)
+    states = rng.standard_normal((n, d)) * rng.uniform(0.1, 3, d) + 5
+    states[:, : d // 2] += 4 * rng.standard_normal((n, 1))
+    variance = PCA().fit((states - states.mean(0)) / states.std(0)).explained_variance_
+    assert directions(states) == pytest.approx(variance.sum() ** 2 / (variance**2).sum(), rel=1e-4)
+
+
+def test_directions_of_one_of_many_and_of_none():
+    rng = np.random.default_rng(3)
+    assert directions(np.outer(rng.standard_normal(50), rng.standard_normal(30))) == pytest.approx(1, abs=1e-4)
+    assert 40 < directions(rng.standard_normal((50, 4000))) <= 50  # as many as there are cases to see them
+    assert directions(np.ones((50, 30))) == 0
 
 
 def test_constant_columns_count_nothing():

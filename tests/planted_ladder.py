@@ -22,7 +22,8 @@ class PlantedLadder:
     """d′ at each stage (``STAGES``, else ``D_PRIME``), of the margin, and how the text follows from the margin.
 
     What a stage knows is a noisy copy of what the stage before knew: nothing comes back once lost. ``text`` "margin" says yes above
-    ``criterion``; "coin" ignores everything. ``refuses``: share of each class (absent, present) that is refused.
+    ``criterion``; "coin" ignores everything. ``refuses``: share of each class (absent, present) that is refused. ``widths``: how many
+    features a stage has, else ``WIDTH``; all but one direction of them are noise of standard deviation ``noise``.
     """
 
     per_class: int = 250
@@ -33,6 +34,8 @@ class PlantedLadder:
     refuses: tuple[float, float] = (0.0, 0.0)
     per_group: int = 2
     control: bool = False
+    widths: Mapping[str, int] = field(default_factory=dict)
+    noise: float = 0.3
 
     def panel(self, seed: int) -> Panel:
         """A Panel of one wording with its rungs."""
@@ -61,9 +64,11 @@ class PlantedLadder:
         probed, widths = {}, {}
         for stage in ("metadata", *STAGES):
             wanted = self.signal.get(stage, self.signal.get(stage.split("-")[0], 0.0 if stage == "metadata" else D_PRIME))
-            features = rng.standard_normal((label.size, WIDTH)) * 0.3
-            features[:, 0] = self._copy(evidence, wanted, rng)
-            features = features @ np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
+            features = rng.standard_normal((label.size, self.widths.get(stage, WIDTH))) * self.noise
+            # One direction that is no axis holds what the stage knows, and nothing else.
+            direction = rng.standard_normal(features.shape[1])
+            direction /= np.linalg.norm(direction)
+            features += np.outer(self._copy(evidence, wanted, rng) - features @ direction, direction)
             probed[stage], widths[stage] = probe(features, label, fold, permuted), directions(features)
         kinds = {k: chosen([p for s, p in probed.items() if s.startswith(k)], fold)[0] for k in ("vision", "image", "last")}
         kinds["hidden"] = chosen([p for s, p in probed.items() if s != "metadata"], fold)[0]

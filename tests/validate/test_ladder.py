@@ -95,3 +95,24 @@ def test_planted_reliance(
     )
     assert said[right[1]] >= 0.95 * RUNS
     assert said[wrong] <= 0.05 * RUNS
+
+
+@pytest.mark.parametrize("per_class", [60, 250])
+@pytest.mark.parametrize(("noise", "told"), [(0.3, "noise"), (1.0, "noise as strong as the evidence")])
+def test_what_a_wide_stage_costs_where_nothing_is_lost(noise: float, told: str, per_class: int) -> None:
+    """Of 2,048 directions one knows the condition. Where thousands are as strong as it, no linear reader could find it."""
+    planted = PlantedLadder(per_class, widths={"projector": 2048}, noise=noise)
+    runs, loss, wrong, wide = max(RUNS // 4, 1), 0.0, 0, 0
+    for seed in range(runs):
+        found = list(Ladder().measure([planted.panel(1000 + seed)], MeasureSettings(seed=0, draws=100)))
+        of = {e.by["step"]: e for e in found if e.measure == "ladder_loss"}
+        loss += (of["read>projector"].value or 0.0) / runs
+        wrong += any(e.verdict == "bottleneck" for e in of.values())
+        wide += any(e.measure == "ladder_width" and e.by["stage"] == "projector" and e.verdict == "wide" for e in found)
+    row = f"{per_class} per class, 12 > 2048 features of {told}"
+    record("What a wide stage costs, nothing lost", row, loss=loss, bottleneck_named=wrong / runs, called_wide=wide / runs)
+    if noise < 1:
+        assert loss <= 0.04
+        assert wrong <= 0.1 * runs
+    else:
+        assert wide >= 0.95 * runs

@@ -25,7 +25,7 @@ from palpate.study import Study
 COMPONENTS, PERPLEXITY, NEIGHBOURS, NEAR = 50, 30.0, 15, 10
 LEAST = 20
 """Cases below which there is nothing to see."""
-LIBRARIES = {"tsne": ("sklearn", "scikit-learn", "pictures"), "umap": ("umap", "umap-learn", "umap")}
+LIBRARIES = {"tsne": ("sklearn", "scikit-learn", "local"), "umap": ("umap", "umap-learn", "umap")}
 """Kind of picture → the module that draws it, its package, and the extra it comes with."""
 
 

@@ -22,8 +22,8 @@ class PlantedLadder:
     """d′ at each stage (``STAGES``, else ``D_PRIME``), of the margin, and how the text follows from the margin.
 
     What a stage knows is a noisy copy of what the stage before knew: nothing comes back once lost. ``text`` "margin" says yes above
-    ``criterion``; "coin" ignores everything. ``refuses``: share of each class (absent, present) that is refused. ``widths``: how many
-    features a stage has, else ``WIDTH``; all but one direction of them are noise of standard deviation ``noise``.
+    ``criterion``; "coin" ignores everything. ``refuses``: share of each class (absent, present) that is refused. ``widths``: how
+    many features a stage has, else ``WIDTH``; all but one direction of them are noise of standard deviation ``noise``.
     """
 
     per_class: int = 250

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
 from palpate.nouns import Estimate, Panel
-from palpate.parts import MeasureSettings
+from palpate.parts import Headline, MeasureSettings
 from palpate.rung import Rung
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval
 from palpate.stats.intervals import Interval, two_sided_p
@@ -64,6 +64,8 @@ class Ladder:
         "ladder_width": "Directions that share the stage's variance, (Σλ)²/Σλ² of features of unit variance; cases with the stage",
         "representation_loss": "ladder_ba of the best inner stage, chosen on other cases, − that of the margin: known, not said",
     }
+
+    headlines: ClassVar[tuple[Headline, ...]] = (Headline("representation_loss", 0.0),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """All per cell of which inner states were probed; nothing for other panels."""

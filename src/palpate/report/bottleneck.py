@@ -38,6 +38,8 @@ SAID: dict[Kind, str] = {
     "description": "its answers know what its descriptions leave out",
     "none": "no step is shown to lose it",
 }
+LADDER = frozenset(("ladder_loss", "ladder_gain", "ladder_ba", "ladder_width", "ba_all", "ba_answered"))
+"""The estimates that it rests on."""
 CHANCE, SURER = 0.5, 1.31
 """Guessing; and how much wider a 99 % interval is than one of 95 %."""
 CRITERION: frozenset[Kind] = frozenset(("threshold", "refusals"))

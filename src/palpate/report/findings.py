@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from palpate.nouns import Estimate
 from palpate.report import words
+from palpate.report.bottleneck import LADDER, bottleneck
 from palpate.report.view import ReportView, TaskCard
 
 CHANCE = {
@@ -147,6 +148,7 @@ class _Teller:
 
     def __init__(self, view: ReportView, task: TaskCard, model: str, cell: str, index: Index) -> None:
         self.view, self.task, self.model, self.cell, self.index = view, task, model, cell, index
+        self.ladder = [e for e in index.values() if e.measure in LADDER and e.by.get("model") == model]
         self.about = words.labels(view)[task.name]
         self.who = words.line(model)
 
@@ -263,7 +265,13 @@ class _Teller:
         between = words.points_interval(loss, signed=True)
         told += f" ({_level(loss)} interval {between})" if between else ""
         value, _, unit = words.in_points(loss.value, signed=True).partition(" ")
-        return self._told(6, loss, KNOWS, told, value, f" {unit}", between)
+        return self._told(6, loss, KNOWS, told, value, f" {unit}", between, self._inside())
+
+    def _inside(self) -> str:
+        """Where the stages inside the model lose it, as a sentence; empty where none was probed."""
+        asked = next((p.name for p in self.view.prompts[self.task.name] if p.form.closed and p.cell == self.cell), "")
+        lost = bottleneck(self.ladder, self.model, self.task.name, self.cell, asked)
+        return "" if lost is None else f" Inside: {lost.told}."
 
     def confidence(self) -> Finding | None:
         """Q7: whether it is less sure where it is wrong, by its margin or, without one, by the agreement of the wordings."""
@@ -286,11 +294,11 @@ class _Teller:
         return self._told(7, area, ABSTAINS, told, words.percent(area.value), " right first", words.percent_interval(area))
 
     def _told(
-        self, question: int, e: Estimate, said: Mapping[str, str], told: str, number: str, unit: str, between: str
+        self, question: int, e: Estimate, said: Mapping[str, str], told: str, number: str, unit: str, between: str, more: str = ""
     ) -> Finding:
         verdict = e.verdict or "no verdict"
         symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
-        sentence = f"{told}. {said.get(verdict, 'No verdict.')}"
+        sentence = f"{told}. {said.get(verdict, 'No verdict.')}{more}"
         return Finding(self.model, question, self.task.name, symbol, verdict, number, sentence, unit=unit, between=between)
 
 

@@ -237,6 +237,16 @@ def test_what_it_knows_is_told_beside_what_it_says(view: ReportView) -> None:
     assert found(view, 6, estimate("criterion_loss", None, **BY)).why == NO_ANSWER
 
 
+def test_where_stages_were_probed_the_place_of_the_loss_is_told_in_words_too(view: ReportView) -> None:
+    knows = (estimate("criterion_loss", 0.1, 0.02, "threshold problem", **BY), estimate("ba_own_threshold", 0.9, 0.02, **BY))
+    steps = [estimate("ladder_loss", 0.2, 0.05, "bottleneck", **BY, step="read>projector")]
+    steps.append(estimate("ladder_loss", 0.2, 0.05, "bottleneck", **{**BY, "model": MODELS[1]}, step="last>margin"))
+    told = found(view, 6, *knows, *steps).sentence
+    assert told.endswith("Inside: lost in the projector: the vision tower sees it, the language model is not given it "
+                         "(−20 points, a loss of representation).")  # fmt: skip
+    assert "Inside" not in found(view, 6, *knows, steps[1]).sentence
+
+
 def test_confidence_is_told_by_margin_or_else_by_agreement(view: ReportView) -> None:
     by_margin, by_agreement = {**BY, "confidence": "margin"}, {**BY, "confidence": "agreement"}
     area = estimate("auroc_failure", 0.74, 0.05, "usable", **by_margin)

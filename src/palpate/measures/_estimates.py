@@ -19,8 +19,10 @@ ONE_CLUSTER_OF_CLASS = (
     "the cases of one class, or its answers, come from one group (patient or slide): nothing says how another would differ"
 )
 TOO_FEW = "too few groups with this class or answer to resample"
+ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 MEAN = ", mean over prompts"
 METHOD = "clustered bootstrap, Wilson interval on the effective sample size"
+METHOD_PAIRED = "paired clustered bootstrap, t interval, prompts fixed"
 METHOD_BA = "clustered bootstrap, Wilson intervals of both classes by square-and-add"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from palpate.measures._cells import ANSWERED, Cell
 from palpate.measures._linear import rate
-from palpate.nouns import OUTCOME_CODE, Lineage, Outcome, Panel
+from palpate.nouns import OUTCOME_CODE, Outcome, Panel
 from palpate.stats.influence import Linear
 from palpate.stats.resampling import Array
 
@@ -60,14 +60,6 @@ def change(first: Array, second: Array) -> tuple[Array, Array]:
     both = (first.sum(axis=-1) > 0) & (second.sum(axis=-1) > 0)
     product = np.where(both, first.sum(axis=-1) * second.sum(axis=-1), 1.0)
     return np.where(both, 1 - (first * second).sum(axis=-1) / product, 0.0), both.astype(float)
-
-
-def pairs(panels: Sequence[Panel], lineage: Lineage) -> Iterator[tuple[Panel, Panel]]:
-    """(base, tuned) panels of the same task and perturbation, in the order of the base's."""
-    tuned = {(p.task, p.perturbation): p for p in panels if p.model == lineage.tuned}
-    for base in panels:
-        if base.model == lineage.base and (base.task, base.perturbation) in tuned:
-            yield base, tuned[base.task, base.perturbation]
 
 
 def moved(cell: Cell, others: Sequence[Cell]) -> tuple[Linear, Linear | None]:

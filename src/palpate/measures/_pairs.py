@@ -12,6 +12,7 @@ from palpate.measures._estimates import place
 from palpate.nouns import Lineage, Panel
 
 NOT_PAIRED = "the two models were not asked the same cases and prompts"
+ONE_CLASS = "only one class was read under both models"
 
 
 @dataclass(frozen=True, slots=True)

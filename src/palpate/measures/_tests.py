@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -20,11 +21,34 @@ NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """An estimate with what its verdict needs: the p of "no effect" and the 1 − 2α interval; NaN where there is none."""
+    """An estimate with what its verdict needs: the p of "no effect" and the 1 − 2α interval; NaN where there is none.
+
+    ``other``: the value that was tested where it is not the estimate's own (of ba_all, ba_answered).
+    """
 
     estimate: Estimate
     p: float = NAN
     narrow: tuple[float, float] = (NAN, NAN)
+    other: float | None = None
+
+    @property
+    def value(self) -> float:
+        """What was tested."""
+        value = self.estimate.value if self.other is None else self.other
+        assert value is not None
+        return value
+
+
+class Verdict(Protocol):
+    """How a tested estimate gets its word."""
+
+    def word(self, tested: Tested, p: float) -> str | None:
+        """Its word, given its adjusted p."""
+        ...
+
+    def rule(self, family: str) -> str:
+        """The rule in words, for ``Estimate.method``; ``family``: what Holm's correction is over."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +60,59 @@ class Ruling:
     margin: float | None = None
     null: float = 0.0
     none: str = "undetermined"  # the word where nothing is shown
+    near: str = "equivalent"  # the word where the 1 − 2α interval lies within the margin
+    about: str = ""  # what was tested, where it is not the estimate itself
 
     def rule(self, family: str) -> str:
         """The rule in words, for ``Estimate.method``."""
         holm_over = f" (Holm over {family})" if family else ""
-        near = (
-            "" if self.margin is None else f", equivalent if its {100 - 200 * self.alpha:.3g} % interval is within {self.margin:g}"
-        )
-        return f"other than {self.null:g}{holm_over}{near}"
+        near = ""
+        if self.margin is not None:
+            near = f", {self.near} if its {100 - 200 * self.alpha:.3g} % interval is within {self.margin:g} of it"
+        return f"{self.about}other than {self.null:g}{holm_over}{near}"
 
     def word(self, tested: Tested, p: float) -> str:
         """The word of one estimate, given its adjusted p."""
-        value = tested.estimate.value
-        assert value is not None
+        value = tested.value
         if self.margin is None:
             return (self.words[0] if value > self.null else self.words[1]) if p < self.alpha else self.none
         low, high = tested.narrow
         narrow = low - self.null, high - self.null
-        return four_way(value - self.null, p, narrow, margin=self.margin, alpha=self.alpha, words=self.words)
+        word = four_way(value - self.null, p, narrow, margin=self.margin, alpha=self.alpha, words=self.words)
+        return {"equivalent": self.near, "undetermined": self.none}.get(word, word)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The verdict of an estimate that is a p itself: there is an effect, or none is shown."""
+
+    words: tuple[str, str]
+    alpha: float
+
+    def rule(self, family: str) -> str:
+        """The rule in words, for ``Estimate.method``."""
+        return f"p below {self.alpha:.3g} after Holm over {family}"
+
+    def word(self, tested: Tested, p: float) -> str:
+        """The first word where the adjusted p is below α."""
+        return self.words[0] if p < self.alpha else self.words[1]
+
+
+def over_tasks(e: Estimate) -> Hashable:
+    """The family of one question over all tasks: what the estimate belongs to but its task; single prompts are one family."""
+    return e.measure, *sorted((name, "" if name == "prompt" else value) for name, value in e.by.items() if name != "task")
+
+
+def tasks_or_prompts(e: Estimate) -> str:
+    """What ``over_tasks`` corrects over, in words."""
+    return "the prompts of all tasks" if "prompt" in e.by else "tasks"
 
 
 def with_words(
-    tests: Sequence[Tested], ruling: Callable[[Estimate], Ruling | None], family: Callable[[Estimate], Hashable], name: str
+    tests: Sequence[Tested],
+    ruling: Callable[[Estimate], Verdict | None],
+    family: Callable[[Estimate], Hashable] = over_tasks,
+    name: str | Callable[[Estimate], str] = tasks_or_prompts,
 ) -> Iterator[Estimate]:
     """The estimates in their order, each with its word: Holm within ``family``, which ``name`` calls in the method."""
     families: dict[Hashable, list[int]] = {}
@@ -71,7 +126,8 @@ def with_words(
         if rule is None or one.estimate.value is None or not math.isfinite(p):
             yield one.estimate
         else:
-            yield judged(one.estimate, rule.word(one, float(p)), rule.rule(name))
+            called = name if isinstance(name, str) else name(one.estimate)
+            yield judged(one.estimate, rule.word(one, float(p)), rule.rule(called))
 
 
 def shift(

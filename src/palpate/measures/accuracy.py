@@ -9,15 +9,16 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import METHOD, METHOD_BA, Made, judged, made, with_mean
+from palpate.measures._estimates import METHOD, METHOD_BA, Made, made, with_mean
+from palpate.measures._tests import Ruling, Tested, with_words
 from palpate.nouns import Estimate, Panel
-from palpate.parts import Headline, MeasureSettings, Thresholds
+from palpate.parts import Headline, MeasureSettings
 from palpate.stats.intervals import Interval, combined_interval, proportion_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates
-from palpate.stats.verdicts import detectable_difference, equivalent, holm
+from palpate.stats.verdicts import detectable_difference
 
 CHANCE = 0.5
-TASKS, PROMPTS = "tasks", "the prompts of all tasks"
+WORDS = ("above chance", "below chance")
 
 NO_CLASS = "only one class was read: balanced accuracy needs cases with and without the condition"
 NO_ANSWER = "no definite answer in at least one class"
@@ -59,17 +60,13 @@ class Accuracy:
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell and per prompt; the verdict on ba_all holds over the tasks of a model, or its prompts (Holm)."""
         draws = Draws(settings.seed, settings.draws)
-        found: list[Estimate] = []
-        tests: dict[int, tuple[str, tuple[str, ...], _ChanceTest]] = {}
+        found: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
                 sums = _sums(cell, draws)
                 batch = made(cell, settings.level)
-                for at, test in enumerate(_chance_tests(sums, batch, settings)):
-                    family = cell.name, str(panel.perturbation), PROMPTS if at else TASKS
-                    tests[len(found) + at] = (panel.model, family, test)
-                found.extend(_estimates(cell, sums, batch))
-        yield from _with_verdicts(found, tests, 1 - settings.level)
+                found.extend(_against_chance(list(_estimates(cell, sums, batch)), sums, batch, settings))
+        yield from with_words(found, lambda e: _ruling(e, settings))
 
 
 def _sums(cell: Cell, draws: Draws) -> _Sums:
@@ -169,19 +166,8 @@ def _share_of_best(estimates: Sequence[Estimate], best: float) -> Iterator[Estim
 # ---------------------------------------------------------------- against chance
 
 
-@dataclass(frozen=True, slots=True)
-class _ChanceTest:
-    """ba_answered against 0.5: its two-sided p, its value, its 1 − 2α interval for equivalence, and what it could have found."""
-
-    p: float
-    value: float
-    narrow: tuple[float, float]
-    margin: float
-    mde: float
-
-
-def _chance_tests(sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterator[_ChanceTest]:
-    """One test for the cell and one for each prompt, in the order of ba_all's estimates."""
+def _against_chance(found: Sequence[Estimate], sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
+    """The estimates of one cell, the first ones (ba_all of the cell and its prompts) with the test of ba_answered against 0.5."""
     first, second = _class_rates(sums.right, sums.answered)
     by_class = _cell_first(sums.clusters_answered)
     narrow: Interval = combined_interval(first, second, (by_class[1], by_class[0]), (0.5, 0.5), 2 * settings.level - 1)
@@ -189,42 +175,21 @@ def _chance_tests(sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterat
     enough = by_class.min(axis=0) >= 2
     p = np.where(enough, two_sided_p((value - CHANCE) / narrow.error, narrow.freedom), np.nan)
     mde = np.where(enough, detectable_difference(narrow.error, narrow.freedom, alpha=1 - settings.level), np.nan)
-    for at in range(value.size):
-        margin = _margin(batch.cases[at], settings.thresholds)
-        yield _ChanceTest(float(p[at]), float(value[at]), (float(narrow.low[at]), float(narrow.high[at])), margin, float(mde[at]))
-
-
-def _margin(cases: int, thresholds: Thresholds) -> float:
-    """How close to chance "at chance" is: wider below ``chance_small`` cases, where the narrower would be out of reach."""
-    return thresholds.chance_margin_small if cases < thresholds.chance_small else thresholds.chance_margin
-
-
-def _with_verdicts(
-    found: Sequence[Estimate], tests: Mapping[int, tuple[str, tuple[str, ...], _ChanceTest]], alpha: float
-) -> Iterator[Estimate]:
-    """ba_all's verdict: Holm over the tasks of one model, within a cell; for single prompts, over all of them in these tasks."""
-    families: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-    for at, (model, family, _) in tests.items():
-        families.setdefault((model, family), []).append(at)
-    adjusted: dict[int, float] = {}
-    for members in families.values():
-        adjusted.update(zip(members, map(float, holm([tests[at][2].p for at in members])), strict=True))
     for at, estimate in enumerate(found):
-        if at not in tests or estimate.value is None or not np.isfinite(adjusted[at]):
-            yield estimate
+        if at >= value.size or estimate.value is None or not np.isfinite(p[at]):
+            yield Tested(estimate)
             continue
-        _, family, test = tests[at]
-        near = f"at chance if its {100 - 200 * alpha:.3g} % interval is within {test.margin:g} of it"
-        estimate = replace(estimate, mde=test.mde if np.isfinite(test.mde) else None)
-        rule = f"ba_answered other than {CHANCE:g} (Holm over {family[-1]}), {near}"
-        yield judged(estimate, _word(test, adjusted[at], alpha), rule)
+        shown = replace(estimate, mde=float(mde[at]) if np.isfinite(mde[at]) else None)
+        yield Tested(shown, float(p[at]), (float(narrow.low[at]), float(narrow.high[at])), float(value[at]))
 
 
-def _word(test: _ChanceTest, p: float, alpha: float) -> str:
-    if p < alpha:
-        return "above chance" if test.value > CHANCE else "below chance"
-    low, high = test.narrow
-    return "at chance" if equivalent(low - CHANCE, high - CHANCE, test.margin) else "undetermined"
+def _ruling(e: Estimate, settings: MeasureSettings) -> Ruling | None:
+    """At chance: how close to it is wider below ``chance_small`` cases, where the narrower would be out of reach."""
+    if e.measure != "ba_all":
+        return None
+    bounds = settings.thresholds
+    margin = bounds.chance_margin_small if e.n_cases < bounds.chance_small else bounds.chance_margin
+    return Ruling(WORDS, 1 - settings.level, margin, CHANCE, near="at chance", about="ba_answered ")
 
 
 PARTS = (Accuracy(),)

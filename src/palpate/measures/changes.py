@@ -9,20 +9,17 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, clusters_with
-from palpate.measures._estimates import made
+from palpate.measures._estimates import METHOD_PAIRED, ONE_PROMPT, made
 from palpate.measures._factors import replicate_groups
 from palpate.measures._flips import between, kinds_of
-from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
+from palpate.measures._pairs import NOT_PAIRED, ONE_CLASS, CellPair, cell_pairs
 from palpate.measures._tests import Ruling, Tested, blank, case_sums, clusters_of, ratio, shift, undefined, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.resampling import Array, Replicates
 from palpate.stats.variance import replicate_spread
 
-METHOD = "paired clustered bootstrap, t interval, prompts fixed"
 METHOD_SPREAD = "paired clustered bootstrap of both corrected spreads, t interval, prompts fixed"
-ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
-ONE_CLASS = "only one class was read under both models"
 NO_PAIR = "no case was read under two wordings by both models"
 SPREADS = ("delta_prompt_spread", "delta_refusal_spread")
 
@@ -50,16 +47,13 @@ class Changes:
             margin = bounds.fragile if e.measure in SPREADS else bounds.equivalence
             return Ruling(("higher", "lower"), 1 - settings.level, margin)
 
-        def family(e: Estimate) -> tuple[str, ...]:
-            return e.measure, e.by["base"], e.by["tuned"], e.by["cell"], e.by.get("perturbation", "")
-
-        yield from with_words(found, ruling, family, "tasks")
+        yield from with_words(found, ruling)
 
 
 def _estimates(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
     batch = replace(made(pair.base, settings.level), by=pair.by)
     if pair.tuned is None:
-        yield from undefined(batch, Changes.estimates, NOT_PAIRED, METHOD)
+        yield from undefined(batch, Changes.estimates, NOT_PAIRED, METHOD_PAIRED)
         return
     base, tuned = pair.base, pair.tuned
     both = base.seen * tuned.seen
@@ -80,9 +74,9 @@ def _estimates(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Itera
         spreads = [_spread(sums, column, clusters, by_class=name == SPREADS[0]) for column in columns]
         rows = Replicates(spreads[1].rows - spreads[0].rows, spreads[0].n_draws)
         yield shift(empty, rows, least, 0.5 / (clusters + 2) ** 2, why=why)
-    yield _flips(base, tuned, draws, replace(empty, measure="delta_flip_rate", method=METHOD))
+    yield _flips(base, tuned, draws, replace(empty, measure="delta_flip_rate", method=METHOD_PAIRED))
     refusing = sums.map(_refusing)
-    empty = blank(batch, "delta_refusal_difference", METHOD)
+    empty = blank(batch, "delta_refusal_difference", METHOD_PAIRED)
     yield shift(empty, refusing, float(by_class.min()), float((1 / (by_class + 2) ** 2).sum()), why=ONE_CLASS, limits=(-2.0, 2.0))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import REFUSED, Cell, cells
 from palpate.measures._estimates import Made, judged, made, one_cluster
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, NO_MARGIN, NOTHING, Flags, definite, says, whole
+from palpate.measures._tests import clusters_of
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval
@@ -160,11 +161,6 @@ def _informed(cell: Cell, batch: Made) -> Estimate:
     shown = float(two_sided_p(total.value / interval.error, interval.freedom)) < 1 - batch.level
     word = ("informed" if found.value > 0 else "misplaced") if shown else "not shown to be informed"
     return judged(found, word, "other than 0")
-
-
-def clusters_of(cell: Cell, kept: Flags) -> int:
-    """How many clusters the kept cases (n,) come from."""
-    return int(np.unique(cell.panel.cluster[kept]).size)
 
 
 PARTS = (Confidence(),)

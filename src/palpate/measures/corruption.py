@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made
+from palpate.measures._estimates import Made, made
 from palpate.measures._linear import (
     CLUSTERED,
     CLUSTERED_T,
@@ -23,12 +23,12 @@ from palpate.measures._linear import (
     whole,
 )
 from palpate.measures._pairing import NULL_IMAGES, OCCLUSIONS, moved, same_cell, with_others
+from palpate.measures._tests import Ruling, Tested, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.influence import Linear, change_interval, share_interval
 from palpate.stats.intervals import two_sided_p
 from palpate.stats.roc import linear_auroc
-from palpate.stats.verdicts import four_way, holm
 
 METHOD = f"paired with the images as they are, {CLUSTERED_T}"
 
@@ -50,24 +50,20 @@ class Corruption:
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Per cell and perturbation; the verdict on the slopes holds over the families of a model, task and cell (Holm)."""
+        ruling = Ruling(("rises", "falls"), 1 - settings.level, settings.thresholds.corruption_slope, near="robust")
         for panel, others in with_others(panels):
             for cell in cells(panel):
                 batch = made(cell, settings.level)
-                slopes: list[_Slope] = []
+                slopes: list[Tested] = []
                 for family, levels in _families(cell, others).items():
                     yield from _drops(cell, levels, batch)
                     yield _flips(cell, family, levels[0], batch)
                     slopes += _slopes(cell, family, levels, batch)
-                yield from _with_verdicts(slopes, settings)
+                yield from with_words(sorted(slopes, key=_name), lambda e: ruling, lambda e: e.measure, "families")
 
 
-@dataclass(frozen=True, slots=True)
-class _Slope:
-    """A slope with what its verdict needs."""
-
-    estimate: Estimate
-    p: float
-    narrow: tuple[float, float]
+def _name(slope: Tested) -> str:
+    return slope.estimate.measure
 
 
 def _families(cell: Cell, others: Sequence[Panel]) -> dict[str, list[Cell]]:
@@ -115,7 +111,7 @@ def _floor(clusters: np.ndarray) -> float:
     return float((0.25 / (clusters + 2.0) ** 2).sum())
 
 
-def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made) -> Iterator[_Slope]:
+def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made) -> Iterator[Tested]:
     severities = np.array([0.0, *(c.panel.perturbation.severity for c in levels)])
     centred = severities - severities.mean()
     weights = centred / (centred**2).sum()
@@ -130,7 +126,7 @@ def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made) -> Ite
         how = f"{METHOD}; {len(severities)} levels from 0 to {severities.max():g}"
         found = _of(whole(batch, name, slope.value, wide, how, why, int(clusters.min())), cell, used, {"family": family})
         p = float(two_sided_p(slope.value / wide.error, wide.freedom)) if found.value is not None else np.nan
-        yield _Slope(found, p, (float(narrow.low), float(narrow.high)))
+        yield Tested(found, p, (float(narrow.low), float(narrow.high)))
 
 
 def _flips(cell: Cell, family: str, mildest: Cell, batch: Made) -> Estimate:
@@ -151,19 +147,6 @@ def _flips(cell: Cell, family: str, mildest: Cell, batch: Made) -> Estimate:
 def _of(found: Estimate, cell: Cell, used: Flags, more: Mapping[str, str]) -> Estimate:
     cases = int(used.any(axis=1).sum())
     return replace(found, by={**found.by, **more}, n_cases=cases, n_clusters=int(clusters_in_use(cell, used)[0]))
-
-
-def _with_verdicts(slopes: Sequence[_Slope], settings: MeasureSettings) -> Iterator[Estimate]:
-    margin, alpha = settings.thresholds.corruption_slope, 1 - settings.level
-    for name in ("corruption_slope", "corruption_slope_auroc"):
-        mine = [s for s in slopes if s.estimate.measure == name]
-        for s, p in zip(mine, holm([s.p for s in mine]), strict=True):
-            if s.estimate.value is None or not np.isfinite(p):
-                yield s.estimate
-                continue
-            word = four_way(s.estimate.value, float(p), s.narrow, margin=margin, alpha=alpha, words=("rises", "falls"))
-            rule = f"other than 0 (Holm over families), robust if its {100 - 200 * alpha:.3g} % interval is within {margin:g} of it"
-            yield judged(s.estimate, "robust" if word == "equivalent" else word, rule)
 
 
 PARTS = (Corruption(),)

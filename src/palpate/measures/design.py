@@ -8,13 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made
+from palpate.measures._estimates import ONE_PROMPT, Made, judged, made
 from palpate.measures._linear import NOTHING, ONE_CLASS, balanced, class_clusters
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.influence import spread_noise
 
-ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 METHOD = "variance components: patients σ²/C, wordings σ²/P, both σ²/(C·P); no interval"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made
+from palpate.measures._estimates import ONE_PROMPT, Made, judged, made
 from palpate.measures._linear import CLUSTERED_T, class_clusters, class_rates, says
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import MeasureSettings, Thresholds
@@ -19,7 +19,6 @@ from palpate.stats.resampling import Array
 from palpate.stats.variance import PromptSpread, spread_difference, spread_with_noise
 
 NO_ANSWER = "no definite answer in at least one class"
-ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 METHOD_SPREAD = "variance over prompts − its clustered noise, Tukey–Williams interval"
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import METHOD, Made, made
 from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
-from palpate.measures._tests import Ruling, Tested, blank, share, shift, undefined, with_words
+from palpate.measures._tests import Ruling, Tested, blank, clusters_of, share, shift, undefined, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.resampling import Array, Replicates
@@ -159,7 +159,7 @@ def _slopes(
         for labels in ((0, 1), (0,), (1,)):
             rows = sums.map(lambda rows, k=at, own=labels: _slope(rows[:, list(own), k]))  # type: ignore[misc]
             by = {"fact": fact} if len(labels) == 2 else {"fact": fact, "class": CLASSES[labels[0]]}
-            count = int(clusters[list(labels), at].sum()) if len(labels) == 1 else _clusters(cell, counted[:, at])
+            count = int(clusters[list(labels), at].sum()) if len(labels) == 1 else clusters_of(cell, counted[:, at])
             empty = replace(blank(batch, name, METHOD_SLOPE, **by), n_cases=int(cases[list(labels), at].sum()), n_clusters=count)
             wider = _for_fitted(rows, count, 1 + len(labels))
             yield shift(empty, wider, count, 1 / (count + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
@@ -174,10 +174,6 @@ def _for_fitted(rows: Replicates, clusters: int, fitted: int) -> Replicates:
         return Replicates(np.full_like(rows.rows, np.nan), rows.n_draws)
     stretch = (clusters / (clusters - fitted)) ** 0.5
     return Replicates(rows.value + (rows.rows - rows.value) * stretch, rows.n_draws)
-
-
-def _clusters(cell: Cell, counted: Array) -> int:
-    return int(np.unique(cell.panel.cluster[counted > 0]).size)
 
 
 def _standardised(raw: Array, counted: Array, positive: NDArray[np.bool_]) -> Array:

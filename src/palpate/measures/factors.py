@@ -9,14 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import made
+from palpate.measures._estimates import METHOD_PAIRED, made
 from palpate.measures._factors import blocks, factors_of, goes_with, varying
 from palpate.measures._tests import Ruling, Tested, blank, shift, undefined, with_words
 from palpate.nouns import Estimate, Panel, Prompt
 from palpate.parts import MeasureSettings
 from palpate.stats.resampling import Array, Replicates
 
-METHOD = "paired clustered bootstrap, t interval, prompts fixed"
 NO_FACTOR = "the wordings of this cell differ in no recorded factor"
 ONE_CLASS = "only one class was read under some of these wordings: balanced accuracy needs both"
 NOT_READ = "some of these wordings has no reading"
@@ -57,7 +56,7 @@ def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[
     levels = varying(prompts)
     batch = made(cell, settings.level)
     if not levels:
-        yield from undefined(batch, Factors.estimates, NO_FACTOR, METHOD)
+        yield from undefined(batch, Factors.estimates, NO_FACTOR, METHOD_PAIRED)
         return
     table = cell.by_class((cell.seen, cell.right, cell.refused))
     sums = draws.replicate(cell, table)
@@ -73,7 +72,7 @@ def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[
                 ("factor_effect", accuracy, by_class.min(), halves, ONE_CLASS),
                 ("factor_effect_refusals", refusal, float(batch.clusters[0]), whole, NOT_READ),
             ):
-                empty = blank(batch, name, f"{METHOD}, {how}", factor=factor, level=level, against=names[0])
+                empty = blank(batch, name, f"{METHOD_PAIRED}, {how}", factor=factor, level=level, against=names[0])
                 found = shift(empty, _weighted(values, weights), float(clusters), float(floor), why=why, least=least)
                 yield Tested(replace(found.estimate, mde=None)) if aliased else found
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import Cell
 from palpate.measures._estimates import finished, made, one_cluster
 from palpate.measures._linear import CLUSTERED_T, NO_MARGIN, Flags, balanced, class_clusters, clusters_in_use, margins
-from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
+from palpate.measures._pairs import NOT_PAIRED, ONE_CLASS, CellPair, cell_pairs
 from palpate.measures._tests import Ruling, Tested, undefined, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
@@ -23,7 +23,6 @@ from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import linear_auroc
 from palpate.stats.verdicts import detectable_difference
 
-ONE_CLASS = "only one class was read under both models"
 METHOD_AUROC = f"paired, DeLong's variance for clustered data, {CLUSTERED_T}"
 
 
@@ -42,11 +41,7 @@ class Fair:
         """Per pair, task and cell; verdicts hold over the tasks of a pair (Holm)."""
         found = [t for pair in cell_pairs(panels, settings.lineages) for t in _differences(pair, settings)]
         ruling = Ruling(("better", "worse"), 1 - settings.level, settings.thresholds.equivalence)
-
-        def family(e: Estimate) -> tuple[str, ...]:
-            return e.measure, e.by["base"], e.by["tuned"], e.by["cell"], e.by.get("perturbation", "")
-
-        yield from with_words(found, lambda e: ruling, family, "tasks")
+        yield from with_words(found, lambda e: ruling)
 
 
 def _differences(pair: CellPair, settings: MeasureSettings) -> Iterator[Tested]:

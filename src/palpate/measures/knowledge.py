@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made
+from palpate.measures._estimates import ONE_PROMPT, Made, judged, made
 from palpate.measures._linear import (
     CLUSTERED,
     CLUSTERED_T,
@@ -34,7 +34,6 @@ from palpate.stats.threshold import right_in_sample, right_out_of_fold
 from palpate.stats.variance import PromptSpread, spread_difference, spread_with_noise
 
 FOLDS = 10
-ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 METHOD_SPREAD = "variance over prompts − its clustered noise, Tukey–Williams interval"
 METHOD_DIFFERENCE = "from the intervals of both spreads (MOVER), correlation of the two over prompts taken into account"
 FITTED = f"threshold of the margin fitted on the other of {FOLDS} folds, patients whole"

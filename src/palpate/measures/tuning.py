@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
-from palpate.measures._cells import Cell, Draws, cells, clusters_with
-from palpate.measures._estimates import finished, judged, one_cluster, place
-from palpate.nouns import Estimate, Lineage, Panel
+from palpate.measures._cells import Cell, Draws, clusters_with
+from palpate.measures._estimates import METHOD_PAIRED, finished, one_cluster
+from palpate.measures._pairs import NOT_PAIRED, ONE_CLASS, CellPair, cell_pairs
+from palpate.measures._tests import NAN, Ruling, Tested, with_words
+from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings
 from palpate.stats.intervals import Interval, shift_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates, generator, over_prompts, pigeonhole
-from palpate.stats.verdicts import detectable_difference, four_way, holm
+from palpate.stats.verdicts import detectable_difference
 
-ONE_CLASS = "only one class was read under both models"
 NO_ANSWER = "no definite answer of one model in at least one class"
-METHOD = "paired clustered bootstrap, t interval, prompts fixed"
 METHOD_WORDINGS = "paired pigeonhole bootstrap (clusters × prompts), t interval: for other wordings of the same question"
 METHOD_MDE = "from the standard error of delta_ba_all; no interval"
-NOT_PAIRED = "the two models were not asked the same cases and prompts"
 
 WORDS: Mapping[str, tuple[str, str]] = {
     "delta_ba_all": ("better", "worse"),
@@ -57,42 +56,19 @@ class Tuning:
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per pair, task and cell; verdicts hold over the tasks of a pair (Holm)."""
         draws = Draws(settings.seed, settings.draws)
-        found: list[_Difference] = []
-        for lineage in settings.lineages:
-            for base, tuned in _pairs(panels, lineage):
-                found.extend(_differences(lineage, base, tuned, draws, settings))
-        yield from _with_verdicts(found, 1 - settings.level, settings.thresholds.equivalence)
+        found = [t for pair in cell_pairs(panels, settings.lineages) for t in _differences(pair, draws, settings)]
+        alpha, margin = 1 - settings.level, settings.thresholds.equivalence
+        yield from with_words(found, lambda e: Ruling(WORDS[e.measure], alpha, margin) if e.measure in WORDS else None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """An estimate with what its verdict needs; ``p`` NaN where it has none."""
-
-    estimate: Estimate
-    p: float = float("nan")
-    narrow: tuple[float, float] = (float("nan"), float("nan"))
-
-
-def _pairs(panels: Sequence[Panel], lineage: Lineage) -> Iterator[tuple[Panel, Panel]]:
-    tuned = {(p.task, p.perturbation): p for p in panels if p.model == lineage.tuned}
-    for base in panels:
-        if base.model == lineage.base and (base.task, base.perturbation) in tuned:
-            yield base, tuned[base.task, base.perturbation]
-
-
-def _differences(lineage: Lineage, base: Panel, tuned: Panel, draws: Draws, settings: MeasureSettings) -> Iterator[_Difference]:
-    others = {cell.name: cell for cell in cells(tuned)}
-    paired = base.cases == tuned.cases and np.array_equal(base.label, tuned.label) and np.array_equal(base.cluster, tuned.cluster)
-    for cell in cells(base):
-        other = others.get(cell.name)
-        by = {"base": lineage.base, "tuned": lineage.tuned, "relation": lineage.relation, **place(base, cell.name)}
-        del by["model"]
-        if other is None or not paired or cell.prompts != other.prompts:
-            for name in Tuning.estimates:
-                empty = Estimate(name, by, None, None, None, settings.level, METHOD, len(base.cases), cell.clusters)
-                yield _Difference(replace(empty, reason=NOT_PAIRED))
-            continue
-        yield from _Pair(cell, other, by, draws, settings).differences()
+def _differences(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
+    if pair.tuned is None:
+        cases, clusters = len(pair.base.panel.cases), pair.base.clusters
+        for name in Tuning.estimates:
+            empty = Estimate(name, pair.by, None, None, None, settings.level, METHOD_PAIRED, cases, clusters)
+            yield Tested(replace(empty, reason=NOT_PAIRED))
+        return
+    yield from _Pair(pair.base, pair.tuned, pair.by, draws, settings).differences()
 
 
 class _Pair:
@@ -112,21 +88,21 @@ class _Pair:
         self.left_out = int((~(base.read & tuned.read)).sum()) if base.read.shape == tuned.read.shape else int((both == 0).sum())
         self.rng = generator(settings.seed, base.panel.task, base.name, "prompts")
 
-    def differences(self) -> Iterator[_Difference]:
+    def differences(self) -> Iterator[Tested]:
         """All estimates of the pair's cell."""
         halves = np.array([0.25, 0.25])
         ba_all = self._per_prompt(1, 4, by_class=True)
-        yield from self._one("delta_ba_all", ba_all.map(_mean), self.by_class, halves, METHOD, ONE_CLASS)
+        yield from self._one("delta_ba_all", ba_all.map(_mean), self.by_class, halves, METHOD_PAIRED, ONE_CLASS)
         if self.prompts > 1:
             mixed = pigeonhole(ba_all, self.rng)
             mixed = Replicates(mixed.rows[:, None], mixed.n_draws)
             freedom = min(self.clusters, self.prompts) - 1
             yield from self._one("delta_ba_all_over_wordings", mixed, self.by_class, halves, METHOD_WORDINGS, ONE_CLASS, freedom)
         answered = self._answered()
-        yield from self._one("delta_ba_answered", answered.map(_mean), self.answered_by_class, halves, METHOD, NO_ANSWER)
+        yield from self._one("delta_ba_answered", answered.map(_mean), self.answered_by_class, halves, METHOD_PAIRED, NO_ANSWER)
         whole, one = np.array([self.clusters]), np.array([1.0])
         for name, first in (("delta_accuracy_all", 1), ("delta_coverage", 2), ("delta_refusal_rate", 3)):
-            yield from self._one(name, self._per_prompt(first, first + 3, by_class=False).map(_mean), whole, one, METHOD, "")
+            yield from self._one(name, self._per_prompt(first, first + 3, by_class=False).map(_mean), whole, one, METHOD_PAIRED, "")
 
     def _per_prompt(self, base: int, tuned: int, *, by_class: bool) -> Replicates:
         """(…, P) tuned − base of a rate over the trials read under both; the mean of the classes' rates where ``by_class``."""
@@ -144,7 +120,7 @@ class _Pair:
 
     def _one(
         self, name: str, rows: Replicates, clusters: Array, shares: Array, method: str, why: str, freedom: int | None = None
-    ) -> Iterator[_Difference]:
+    ) -> Iterator[Tested]:
         """The estimate of (…, 1) replicates. ``shares``: squared weight of each class, for the floor of the error."""
         level = self.settings.level
         enough = int(clusters.min()) >= 2
@@ -153,13 +129,13 @@ class _Pair:
         interval, narrow = (shift_interval(rows, floor, size, at, most_freedom=freedom) for at in (level, 2 * level - 1))
         value = float(rows.value[0]) if enough else np.nan
         reason = why if int(clusters.min()) == 0 else one_cluster(self.clusters)
-        p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else np.nan
+        p = float(two_sided_p(rows.value / interval.error, interval.freedom)[0]) if enough else NAN
         bounds = _bounds(interval) if enough else (np.nan, np.nan)
         mde = float(detectable_difference(interval.error, interval.freedom, alpha=1 - level)[0]) if enough else np.nan
         found = replace(self._estimate(name, value, bounds, method, reason), mde=mde if np.isfinite(mde) else None)
-        yield _Difference(found, p, _bounds(narrow))
+        yield Tested(found, p, _bounds(narrow))
         if name == "delta_ba_all":
-            yield _Difference(self._estimate("delta_ba_all_mde", mde, (np.nan, np.nan), METHOD_MDE, reason))
+            yield Tested(self._estimate("delta_ba_all_mde", mde, (np.nan, np.nan), METHOD_MDE, reason))
 
     def _estimate(self, name: str, value: float, bounds: tuple[float, float], method: str, why: str) -> Estimate:
         low, high = bounds
@@ -175,26 +151,6 @@ def _mean(rows: Array) -> Array:
 def _bounds(interval: Interval) -> tuple[float, float]:
     """Differences of rates cannot leave [−1, 1]."""
     return max(float(interval.low[0]), -1.0), min(float(interval.high[0]), 1.0)
-
-
-def _with_verdicts(found: Sequence[_Difference], alpha: float, margin: float) -> Iterator[Estimate]:
-    """Holm over the tasks of one pair, for one estimate of one cell."""
-    families: dict[tuple[str, ...], list[int]] = {}
-    for at, difference in enumerate(found):
-        e = difference.estimate
-        key = (e.measure, e.by["base"], e.by["tuned"], e.by["cell"], e.by.get("perturbation", ""))
-        families.setdefault(key, []).append(at)
-    adjusted = np.full(len(found), np.nan)
-    for members in families.values():
-        adjusted[members] = holm([found[at].p for at in members])
-    for difference, p in zip(found, adjusted, strict=True):
-        e = difference.estimate
-        if e.value is None or e.measure not in WORDS or not np.isfinite(p):
-            yield e
-            continue
-        word = four_way(e.value, float(p), difference.narrow, margin=margin, alpha=alpha, words=WORDS[e.measure])
-        near = f"equivalent if its {100 - 200 * alpha:.3g} % interval is within {margin:g} of it"
-        yield judged(e, word, f"other than 0 (Holm over tasks), {near}")
 
 
 PARTS = (Tuning(),)

@@ -9,15 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, Draws, cells
-from palpate.measures._estimates import ONE_CLUSTER, Made, judged, made
+from palpate.measures._estimates import ONE_CLUSTER, ONE_PROMPT, Made, judged, made
+from palpate.measures._tests import NAN, Shown, Tested, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.permutation import permutation_null
 from palpate.stats.resampling import Array, Replicates, generator
 from palpate.stats.variance import detectable_spread, prompt_spread
-from palpate.stats.verdicts import holm
 
-ONE_PROMPT = "one prompt: a spread needs at least two of the same cell"
 ONE_CLASS = "only one class was read for some prompt: balanced accuracy needs both"
 NOT_READ = "some prompt has no reading"
 METHOD_SPREAD = "variance over prompts − clustered bootstrap of its noise, Tukey–Williams interval"
@@ -62,15 +61,18 @@ class Wording:
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell; the p-values' verdicts hold over all cells of the measure (Holm)."""
         draws = Draws(settings.seed, settings.draws)
-        tests: list[Estimate] = []
+        tests: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
                 for estimate in _estimates(cell, draws, settings):
                     if estimate.measure.endswith("_effect_p"):
-                        tests.append(estimate)
+                        tests.append(Tested(estimate, NAN if estimate.value is None else estimate.value))
                     else:
                         yield estimate
-        yield from _with_verdicts(tests, 1 - settings.level)
+        shown = Shown(("wording matters", "no effect shown"), 1 - settings.level)
+        for name in ("prompt_effect_p", "refusal_effect_p"):
+            mine = [t for t in tests if t.estimate.measure == name]
+            yield from with_words(mine, lambda e: shown, lambda e: e.measure, "the cells of the run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +150,6 @@ def _word(estimate: Estimate, bounds: Thresholds) -> str | None:
     if estimate.low is None or estimate.high is None:
         return None
     return "fragile" if estimate.low > bounds.fragile else "robust" if estimate.high < bounds.robust else "undetermined"
-
-
-def _with_verdicts(tests: Sequence[Estimate], alpha: float) -> Iterator[Estimate]:
-    for name in ("prompt_effect_p", "refusal_effect_p"):
-        family = [e for e in tests if e.measure == name]
-        adjusted = holm([np.nan if e.value is None else e.value for e in family])
-        for estimate, p in zip(family, adjusted, strict=True):
-            word = None if estimate.value is None else "wording matters" if p < alpha else "no effect shown"
-            yield judged(estimate, word, f"p below {alpha:.3g} after Holm over the cells of the run")
 
 
 PARTS = (Wording(),)

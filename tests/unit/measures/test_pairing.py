@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from palpate.measures._cells import cells
 from palpate.measures._estimates import made
 from palpate.measures._linear import balanced, class_clusters, clusters_in_use, margins, shares, whole
-from palpate.measures._pairing import change, kind_counts, moved, pairs, rerun_difference, rerun_floor, same_cell, with_others
+from palpate.measures._pairing import change, kind_counts, moved, rerun_difference, rerun_floor, same_cell, with_others
+from palpate.measures._pairs import cell_pairs
 from palpate.nouns import Lineage, Panel, Perturbation
 from palpate.stats.intervals import Interval
 from planted import Planted, panel
@@ -54,10 +55,21 @@ def test_the_same_cell_follows_the_prompts_by_name_and_keeps_the_labels():
 def test_pairs_are_of_one_task_and_one_perturbation():
     base, tuned = (replace(Planted(10).panel(), model=m) for m in ("base", "tuned"))
     panels = [base, tuned, under(base, "blank"), replace(tuned, task="other")]
-    found = list(pairs(panels, Lineage("base", "tuned")))
+    found = list(cell_pairs(panels, [Lineage("base", "tuned")]))
     assert len(found) == 1
-    assert found[0][0] is base
-    assert found[0][1] is tuned
+    assert found[0].base.panel is base
+    assert found[0].tuned is not None
+    assert found[0].tuned.panel is tuned
+
+
+def test_a_pair_asked_about_other_cases_or_in_other_words_is_no_pair():
+    base = replace(Planted(10).panel(), model="base")
+    lineage = [Lineage("base", "tuned")]
+    other_cases = replace(base, model="tuned", cases=tuple(f"other{k}" for k in range(len(base.cases))))
+    other_words = replace(base, model="tuned", prompts=tuple(replace(p, name=p.name + "x") for p in base.prompts))
+    for tuned in (other_cases, other_words):
+        (found,) = cell_pairs([base, tuned], lineage)
+        assert found.tuned is None
 
 
 # ---------------------------------------------------------------- answers that differ

@@ -117,7 +117,7 @@ class ViewPage:
         label = self._columns.label(answer.case_row)
         symbol, word = _judged(answer, reading, label)
         text, cut = answer.text, answer.length > len(answer.text)
-        low, high = (max(0, min(at, len(text))) for at in (reading.span if reading and reading.span else (0, 0)))
+        low, high = _whole_words(text, *(reading.span if reading and reading.span else (0, 0)))
         readings = [(name, by[name].outcome, by[name].rule) for name in (primary, *others) if name in by]
         readings += [(name, outcome, "") for name, outcome in self._columns.people(answer.row).items()]
         return {
@@ -152,7 +152,8 @@ class ViewPage:
     # ------------------------------------------------------------ a case
 
     def _case(self, given: Mapping[str, str], ledger: Ledger, whole: bool) -> Reply:
-        row = _whole(given.get("id"))
+        named = given.get("name", "").strip()
+        row = shown.case_named(ledger, named) if named else _whole(given.get("id"))
         case = shown.case(ledger, row, self._columns.label_row(row)) if row is not None else None
         if case is None:
             return said("There is no such case in this run.", 404)
@@ -249,6 +250,17 @@ def _strips(found: Sequence[ShownAnswer], read: Any) -> list[tuple[str, float, l
         about = f"{answer.prompt.name}: {signed(margin)}, {is_read['word']}"
         strips.setdefault(answer.model, []).append(Dot(margin / scale, is_read["tone"], about))
     return [(model, scale, dots) for model, dots in strips.items()]
+
+
+def _whole_words(text: str, low: int, high: int) -> tuple[int, int]:
+    """A span of the text, widened so that no word is marked in part."""
+    low, high = (max(0, min(at, len(text))) for at in (low, high))
+    if low < high:
+        while low and text[low - 1].isalnum() and text[low].isalnum():
+            low -= 1
+        while high < len(text) and text[high - 1].isalnum() and text[high].isalnum():
+            high += 1
+    return low, high
 
 
 def _whole(text: str | None) -> int | None:

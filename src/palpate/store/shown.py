@@ -79,6 +79,12 @@ def case(ledger: Ledger, row: int, label_row: int) -> ShownCase | None:
     return ShownCase(row, task, name, image, label, group, facts)
 
 
+def case_named(ledger: Ledger, name: str) -> int | None:
+    """Row number of the case of that name, the first where several tasks have it; None where there is none."""
+    found = next(ledger._select("SELECT id FROM case_ WHERE name = ? ORDER BY id", (name,)), None)
+    return None if found is None else int(found[0])
+
+
 def perturbation(ledger: Ledger, row: int) -> tuple[Perturbation, str] | None:
     """A perturbation and its digest by its row number; None where there is none."""
     found = next(ledger._select("SELECT name, severity, digest FROM perturbation WHERE id = ?", (row,)), None)

@@ -138,6 +138,32 @@ def test_nonsense_is_passed_over(page: ViewPage, query: str) -> None:
 # ---------------------------------------------------------------- a case
 
 
+def test_a_case_is_found_by_the_name_that_the_report_has(page: ViewPage) -> None:
+    name = re.search(r"<h1>(c-[0-9a-f]{12})</h1>", text(page, "/case?id=3"))
+    assert name is not None
+    assert text(page, f"/case?name=+{name[1]}+") == text(page, "/case?id=3")
+    assert '<form class="filter" method="get" action="/case"' in text(page, "/")
+    for wrong in ("c-000000000000", "%27--", "x" * 500):
+        assert get(page, f"/case?name={wrong}&id=3").status == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "low", "high", "marked"),
+    [
+        ("I cannot provide", 0, 10, "I cannot provide"),
+        ("Yes, it is", 0, 3, "Yes"),
+        ("A) No", 0, 1, "A"),
+        ("(unclear)", 2, 5, "unclear"),
+        ("short", 2, 99, "short"),
+        ("none", 0, 0, ""),
+        ("", 3, 5, ""),
+    ],
+)
+def test_no_word_is_marked_in_part(given: str, low: int, high: int, marked: str) -> None:
+    start, end = view._whole_words(given, low, high)
+    assert given[start:end] == marked
+
+
 def test_a_case_shows_every_wording_and_every_models_answer(page: ViewPage, run: Path) -> None:
     found = unescape(text(page, "/case?id=2"))
     with Ledger(run / "ledger.sqlite") as ledger:

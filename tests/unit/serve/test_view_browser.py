@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,13 +17,14 @@ from palpate.results import Results
 from palpate.serve.local import LocalServer, Request
 from palpate.serve.view import ViewPage
 
+AXE = os.environ.get("PALPATE_AXE", "")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars"),
     *("--enable-logging=stderr", "--virtual-time-budget=10000"),
 )
-PAGES = ("/", "/?order=newest", "/?flips=1&model=base", "/case?id=1", "/case?id=2&a=base&b=tuned")
+PAGES = ("/", "/?order=newest", "/?flips=1&model=base", "/case?id=1", "/case?id=2&a=base&b=tuned", "/label")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
@@ -65,19 +67,42 @@ def test_hostile_answers_execute_nothing_and_the_console_is_silent(server: Local
         assert console == "", address
 
 
+def alone(page: ViewPage, address: str) -> str:
+    """A page with its style inside, everything unfolded: to be opened from a file, and in a frame, which the pages refuse."""
+    path, _, query = address.partition("?")
+    fields = dict(pair.split("=") for pair in query.split("&")) if query else {}
+    html = page(Request("GET", path, fields)).body.decode()
+    links = re.findall(r'<link rel="stylesheet" href="([^"]*)">', html)
+    assert links
+    for link in links:
+        style = page(Request("GET", link)).body.decode()
+        html = html.replace(f'<link rel="stylesheet" href="{link}">', f"<style>{style}</style>")
+    return html.replace("<details>", "<details open>")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.skipif(not AXE, reason="PALPATE_AXE names no axe.min.js (`npm pack axe-core` brings one)")
+def test_axe_finds_nothing(page: ViewPage, tmp_path: Path, scheme: str) -> None:
+    """Colours, names, order, landmarks: no violation of any weight, on the labelling pages too."""
+    page(Request("POST", "/label/start", {"alias": "ana", "count": "30"}))
+    while page(Request("GET", "/label")).status != 200 or b"drawn" in page(Request("GET", "/label")).body:
+        pass
+    assert "What does the answer say?" in alone(page, "/label")
+    shutil.copy(AXE, tmp_path / "axe.min.js")
+    told = "axe.run().then(r => document.title = 'axe: ' + JSON.stringify(r.violations.map(v => [v.id, v.nodes.length])))"
+    flags = ("--allow-file-access-from-files", f"--blink-settings=preferredColorScheme={int(scheme == 'light')}")
+    for i, address in enumerate(PAGES):
+        html = alone(page, address).replace("</body>", f'<script src="axe.min.js"></script><script>{told}</script></body>')
+        (tmp_path / f"{i}.html").write_text(html, encoding="utf-8")
+        document, _ = dump((tmp_path / f"{i}.html").as_uri(), tmp_path / "profile", *flags)
+        assert "<title>axe: []</title>" in document, (address, re.findall("<title>.*?</title>", document))
+
+
 @pytest.mark.parametrize("width", [375, 768, 1440])
 def test_no_sideways_scrolling(page: ViewPage, tmp_path: Path, width: int) -> None:
     """The pages refuse to stand in a frame of another: measured are copies with the style inside."""
-    style = page(Request("GET", "/style.css")).body.decode()
     for i, address in enumerate(PAGES):
-        path, _, query = address.partition("?")
-        fields = dict(pair.split("=") for pair in query.split("&")) if query else {}
-        html = page(Request("GET", path, fields)).body.decode()
-        assert '<link rel="stylesheet" href="/style.css">' in html
-        html = html.replace('<link rel="stylesheet" href="/style.css">', f"<style>{style}</style>").replace(
-            "<details>", "<details open>"
-        )
-        (tmp_path / f"{i}.html").write_text(html, encoding="utf-8")
+        (tmp_path / f"{i}.html").write_text(alone(page, address), encoding="utf-8")
         frame = tmp_path / f"frame{i}.html"
         frame.write_text(
             f'<title>waiting</title><iframe src="{i}.html" style="width:{width}px;height:900px;border:0"></iframe>'

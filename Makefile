@@ -6,8 +6,9 @@ BIN    := $(VENV)/bin
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 JOBS ?= 2
+TRIALS ?= 10000000
 
-.PHONY: demo test lint validate bench train docs lock clean
+.PHONY: demo test lint validate bench bench-scale train docs lock clean
 
 demo: $(VENV)/.local          ## examine the bundled models on the phantom tasks; writes runs/demo/report.html
 	$(BIN)/palpate demo
@@ -25,6 +26,9 @@ validate: $(VENV)/.dev        ## the long checks (writes docs/validation.md): si
 
 bench: $(VENV)/.dev           ## speed and memory, as a table and as JSON
 	$(BIN)/python -m benchmarks.all
+
+bench-scale: $(VENV)/.dev     ## a run of ten million trials (AT=folder keeps it, TRIALS=1000000 makes it smaller): half an hour, 15 GB of disk
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale --trials $(TRIALS) $(if $(AT),--at $(AT))
 
 train: $(VENV)/.dev           ## train the bundled models anew (ten minutes on one GPU)
 	$(BIN)/python -m training.train_all --out build/bundled

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ import only_here
 from palpate.errors import ModelError, RunError
 from palpate.executors.local import LocalExecutor
 from palpate.executors.ray_pool import RayExecutor, RaySettings
+from palpate.nouns import Perturbation
 from palpate.parts import ModelSpec
 from palpate.stages.ask import ask
 from palpate.stages.plan import Plan, plan
@@ -148,8 +150,31 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(
     assert executor.replaced >= 1
 
 
-def slowly(model: ModelSpec) -> ModelSpec:
-    return replace(model, options={**model.options, "latency": 0.004})  # not part of the model's identity
+@pytest.mark.slow
+def test_a_worker_killed_every_few_seconds_for_a_minute_loses_nothing(cluster: RayExecutor, tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path, TEXT.replace("blocks_at_once = 3", "blocks_at_once = 1"), per_class=120))
+    planned = plan(replace(study, perturbations=(Perturbation(),), repeats=1))
+    here = asked(planned, LocalExecutor(1, study.seed), tmp_path / "here.sqlite")
+    slow = replace(planned, study=replace(planned.study, models=tuple(slowly(m, 0.02) for m in planned.study.models)))
+    executor = on_ray(cluster, slow, workers=2)
+    done, killed = threading.Event(), list[int]()
+    killer = threading.Thread(target=lambda: killed.extend(kill_now_and_then(executor, done, 2.5)))
+    begun = time.monotonic()
+    killer.start()
+    try:
+        there = asked(slow, executor, tmp_path / "ledger.sqlite")
+    finally:
+        done.set()
+        killer.join()
+        executor.close()
+    assert time.monotonic() - begun > 60
+    assert len(killed) >= 15
+    assert executor.replaced >= len(killed) - 1  # the last one may have been idle
+    assert there == here
+
+
+def slowly(model: ModelSpec, latency: float = 0.004) -> ModelSpec:
+    return replace(model, options={**model.options, "latency": latency})  # not part of the model's identity
 
 
 def kill_now_and_then(executor: RayExecutor, done: threading.Event, every: float) -> list[int]:

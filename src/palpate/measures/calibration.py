@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import Made, judged, made, one_cluster
-from palpate.measures._linear import CLUSTERED_T, NO_MARGIN, Flags, class_clusters, class_rates, margins
+from palpate.measures._linear import (
+    CLUSTERED,
+    CLUSTERED_T,
+    NO_MARGIN,
+    NOTHING,
+    Flags,
+    class_clusters,
+    class_rates,
+    clusters_in_use,
+    margins,
+    whole,
+)
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
-from palpate.stats.calibration import CalibrationError, calibration_error, calibration_line, logistic, platt_out_of_fold
+from palpate.stats.calibration import CalibrationError, calibration_error, calibration_line, equal_bins, logistic, platt_out_of_fold
 from palpate.stats.folds import grouped_folds
-from palpate.stats.influence import Linear, change_interval
+from palpate.stats.influence import Linear, change_interval, ratio, share_interval
 from palpate.stats.resampling import Array, cluster_sums, generator
 
 FOLDS, BINS, NULL_DRAWS = 5, 10, 400
@@ -37,6 +49,10 @@ class Calibration:
         "calibration_intercept": "Log odds of the condition where the margin is 0: above 0, the margin leans to “absent”",
         "ece": "Expected calibration error in 10 bins of equally many; read trials with a margin. Never 0: read ece_corrected",
         "ece_null": "What ece would be were the probabilities right: mean and, for a prompt, central 95 %",
+        "present_in_bin": "Cases with the condition / read trials with a margin, in each of ten bins of about equally many (bin 1: "
+        "lowest probability of the condition); all prompts together, at this study's balance of the classes; images as they are",
+        "said_in_bin": "Mean probability of the condition by the margin in the same bin: what present_in_bin would be were the "
+        "probabilities right at this balance",
         "ece_corrected": "ece − ece_null; near 0: no more miscalibrated than a perfect model would look with these cases",
     }
 
@@ -61,6 +77,8 @@ def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[E
         yield from batch.all(name, skill.value, interval, CLUSTERED_T, why, clusters)
     yield from _line(cell, score, used, clusters, batch, why)
     yield from _error(cell, logistic(score), used, clusters, batch, settings, why)
+    if "perturbation" not in batch.by:
+        yield from _bins(cell, logistic(score), used, batch, why)
 
 
 def _skill(cell: Cell, probability: Array, used: Flags) -> Linear:
@@ -106,6 +124,26 @@ def _error(
     yield from _listed("ece", value, none, none, "10 bins of equally many; no interval", clusters, batch, why)
     yield from _listed("ece_null", null, low, high, METHOD_NULL, clusters, batch, why)
     yield from _listed("ece_corrected", corrected.value, interval.low, interval.high, CLUSTERED_T, clusters, batch, why)
+
+
+def _bins(cell: Cell, probability: Array, used: Flags, batch: Made, why: str) -> Iterator[Estimate]:
+    """The reliability curve. Equal probabilities share a bin, so there are fewer than ten where few values occur."""
+    place = equal_bins(probability, used, BINS)
+    how = f"{CLUSTERED}, bins of about equally many trials of all prompts"
+    present = np.broadcast_to(cell.positive[:, None], used.shape)
+    if not (used & present).any() or not (used & ~present).any():
+        for name in ("present_in_bin", "said_in_bin"):
+            yield batch.estimate(name, 0, np.nan, NOTHING, how, why)
+        return
+    for at in range(int(place.max(initial=-1)) + 1):
+        mine = place == at
+        top, bottom = ((mine & flag).sum(axis=1).astype(float)[:, None] for flag in (present, used))
+        share = ratio(top, bottom, cell.panel.cluster, cell.clusters)
+        clusters, cases = int(clusters_in_use(cell, mine)[0]), int(mine.any(axis=1).sum())
+        observed = whole(batch, "present_in_bin", share.value, share_interval(share, clusters, batch.level), how, why, clusters)
+        said = whole(batch, "said_in_bin", float(probability[mine].mean()), None, "mean; no interval", why, clusters)
+        for found in (observed, said):
+            yield replace(found, by={**found.by, "bin": str(at + 1)}, n_cases=cases, n_clusters=clusters)
 
 
 def _influence(error: CalibrationError, cell: Cell, used: Flags) -> Array:

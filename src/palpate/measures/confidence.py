@@ -18,9 +18,10 @@ from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval
 from palpate.stats.intervals import two_sided_p
 from palpate.stats.resampling import Array
-from palpate.stats.selective import augrc, failure_auroc, risk_at
+from palpate.stats.selective import accepted, augrc, failure_auroc, risk_at
 
 COVERAGE = 0.8
+CURVE = tuple(k / 10 for k in range(1, 11))
 NO_ERROR = "no wrong answer, or no right one: nothing to tell apart"
 NO_REFUSAL = "no trial with a margin was refused, or none was answered"
 ONE_PROMPT = "agreement over wordings needs at least two of the same cell"
@@ -36,6 +37,8 @@ class Confidence:
         "agreement of the wordings (per case); definite answers; 0.5: confidence says nothing",
         "augrc": "Mean over coverages of the share of answers that are wrong and accepted, most confident first; definite answers",
         "risk_at_80": "Wrong answers / the 80 % most confident definite answers",
+        "risk_at_coverage": "Wrong answers / the most confident definite answers, at each share of them (coverage: 0.1 … 1); "
+        "images as they are; at 1: the error rate, which it would be at any coverage were confidence of no use",
         "informed_refusal": "Error the sign of the margin would make on refused trials − on answered ones, within each prompt; "
         "trials with a margin; above 0: it refuses where it would be wrong",
     }
@@ -121,6 +124,23 @@ def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterato
     at_80 = risk_at(answers.confidence, answers.right, answers.used, COVERAGE, *at).with_mean()
     why_not = why if why != NO_ERROR else "no definite answer"
     yield from batch.all("risk_at_80", at_80.value, share_interval(at_80, every, batch.level), CLUSTERED, why_not, every)
+    if "perturbation" not in batch.by:
+        yield from _curve(answers, batch, why_not)
+
+
+def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:
+    """The risk–coverage curve of the cell, point by point. Each rests on the groups of the answers accepted under a prompt."""
+    how = f"{CLUSTERED}, mean over prompts"
+    if not answers.used.any():
+        yield whole(batch, "risk_at_coverage", np.nan, None, how, why, 0)
+        return
+    for coverage in CURVE:
+        kept = accepted(answers.confidence, answers.used, coverage)
+        risk = ratio(kept * ~answers.right, kept, answers.cluster, answers.clusters).mean()
+        clusters = round(float(answers.counts(kept > 0)[1:][answers.used.any(axis=0)].mean()))
+        interval = share_interval(risk, clusters, batch.level)
+        found = whole(batch, "risk_at_coverage", risk.value, interval, how, why, clusters)
+        yield replace(found, by={**found.by, "coverage": f"{coverage:g}"}, n_clusters=clusters)
 
 
 def _word(e: Estimate, least: float) -> str | None:

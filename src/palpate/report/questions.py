@@ -216,6 +216,7 @@ QUESTIONS: tuple[Question, ...] = (
         (
             "auroc_failure",
             "risk_at_80",
+            "risk_at_coverage",
             "augrc",
             "informed_refusal",
             "brier_skill",
@@ -225,6 +226,8 @@ QUESTIONS: tuple[Question, ...] = (
             "ece",
             "ece_null",
             "ece_corrected",
+            "present_in_bin",
+            "said_in_bin",
         ),
         "models that give the probabilities of their answer words, or several wordings of each question",
     ),

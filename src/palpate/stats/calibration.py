@@ -133,6 +133,20 @@ def ece(probability: Array, label: Array, bins: int = 10, *, equal: str = "mass"
     return float(np.abs(sums).sum() / size)
 
 
+def equal_bins(probability: Array, used: NDArray[np.bool_], bins: int = 10) -> NDArray[np.int64]:
+    """The bin of each value (any shape) among those used, from 0, lowest first, with about equally many in each; −1 where not used.
+
+    Equal values are never parted, so that the order of the cases makes no curve: there may be fewer bins.
+    """
+    place = np.full(probability.shape, -1, np.int64)
+    values = probability[used]
+    if values.size:
+        ordered = np.sort(values)
+        inner = (np.arange(1, min(bins, values.size)) * values.size / min(bins, values.size)).astype(int)
+        _, place[used] = np.unique(np.searchsorted(ordered[inner], values, side="right"), return_inverse=True)
+    return place
+
+
 def calibration_error(probability: Array, label: Array, draws: int, rng: np.random.Generator, bins: int = 10) -> CalibrationError:
     """ECE in equal-mass bins with its null y ~ Bernoulli(p), exact by case up to 50 cases a bin and normal by bin above."""
     size = probability.size

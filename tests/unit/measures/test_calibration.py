@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from sklearn.metrics import brier_score_loss
 
 from palpate.measures.calibration import Calibration
-from palpate.nouns import Panel
+from palpate.nouns import Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.stats.calibration import ece, logistic
 from planted import Planted, panel
@@ -90,3 +90,49 @@ def test_separated_classes_have_a_score_but_no_line():
     found = of(one)
     assert found["brier_skill"].value > 0.99
     assert "part the classes" in found["calibration_slope"].reason
+
+
+def bins(one: Panel, name: str) -> list:
+    return [e for e in Calibration().measure([one], MeasureSettings()) if e.measure == name]
+
+
+def test_the_reliability_curve_is_that_of_scikit_learn():
+    from sklearn.calibration import calibration_curve
+
+    one = Seen(150, 2, 3, 1.5, scale=2.0).panel()
+    said, present = bins(one, "said_in_bin"), bins(one, "present_in_bin")
+    p, y = logistic(one.margin[:, :, 0]).ravel(), np.repeat(one.label, 3)
+    observed, expected = calibration_curve(y, p, n_bins=10, strategy="quantile")
+    assert [e.value for e in present] == pytest.approx(list(observed), abs=0.02)
+    assert [e.value for e in said] == pytest.approx(list(expected), abs=0.01)
+    assert [e.by["bin"] for e in said] == [str(k) for k in range(1, 11)]
+    assert all(e.low <= e.value <= e.high and e.high - e.low < 0.25 for e in present)
+    assert all(e.low is None and "no interval" in e.method for e in said)
+    assert present[0].n_clusters < 150
+    assert sum(e.n_cases for e in present) > 300, "a case is in the bins of each of its prompts"
+
+
+def test_where_the_margins_are_right_the_curve_covers_the_diagonal():
+    inside = []
+    for seed in range(20):
+        one = Seen(100, 2, 3, 1.5).panel(seed)
+        pairs = zip(bins(one, "said_in_bin"), bins(one, "present_in_bin"), strict=True)
+        inside += [observed.low <= said.value <= observed.high for said, observed in pairs]
+    assert 0.9 < np.mean(inside) < 0.995
+
+
+def test_equal_probabilities_share_a_bin_whatever_the_order_of_the_cases():
+    one = Seen(40, 2, 2, 1.0).panel()
+    coarse = replace(one, margin=np.sign(one.margin))
+    order = np.argsort(one.label, kind="stable")
+    turned = replace(coarse, **{f: getattr(coarse, f)[order] for f in ("label", "cluster", "outcome", "margin", "mass")})
+    for shown in (coarse, turned):
+        assert [e.value for e in bins(shown, "said_in_bin")] == pytest.approx([float(logistic(-1.0)), float(logistic(1.0))])
+    assert [e.value for e in bins(coarse, "present_in_bin")] == pytest.approx([e.value for e in bins(turned, "present_in_bin")])
+
+
+def test_without_margins_the_curve_says_why_and_perturbed_images_have_none():
+    (nothing,) = bins(Planted(20, 2, 3).panel(), "present_in_bin")
+    assert nothing.value is None
+    assert "no probabilities" in nothing.reason
+    assert not bins(replace(Seen(20, 2, 3).panel(), perturbation=Perturbation("blank")), "present_in_bin")

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from palpate.measures.confidence import Confidence
-from palpate.nouns import Panel
+from palpate.nouns import Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from planted import Planted, panel
 from planted_margins import Seen
@@ -50,6 +50,54 @@ def test_by_margin_it_is_brute_force_per_prompt():
     assert found["augrc"].value == pytest.approx(np.mean(areas_under))
     assert found["risk_at_80"].value == pytest.approx(np.mean(risks), abs=0.004)
     assert found["auroc_failure"].verdict == "usable"
+
+
+def curve(one: Panel, confidence: str = "margin") -> list:
+    found = Confidence().measure([one], MeasureSettings())
+    return [e for e in found if e.measure == "risk_at_coverage" and e.by["confidence"] == confidence]
+
+
+def test_the_curve_is_brute_force_and_ends_at_the_error_rate():
+    one = refusing(False)
+    points = curve(one)
+    assert [e.by["coverage"] for e in points] == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1"]
+    for e in points:
+        risks = []
+        for p in range(4):
+            used = one.outcome[:, p, 0] < 2
+            right = ((one.outcome[used, p, 0] == 0) == (one.label[used] == 1))[np.argsort(-np.abs(one.margin[used, p, 0]))]
+            risks.append(1 - right[: round(float(e.by["coverage"]) * right.size)].mean())
+        assert e.value == pytest.approx(np.mean(risks), abs=0.012)
+        assert e.low <= e.value < e.high
+    assert points[-1].value == pytest.approx(np.mean([1 - r for r in right_rates(one)]))
+    assert points[7].value == of(one)["risk_at_80"].value
+
+
+def right_rates(one: Panel) -> list:
+    answered = one.outcome[:, :, 0] < 2
+    right = answered & ((one.outcome[:, :, 0] == 0) == (one.label == 1)[:, None])
+    return list(right.sum(axis=0) / answered.sum(axis=0))
+
+
+def test_an_interval_of_the_curve_rests_on_the_answers_accepted():
+    """Without an error among the surest tenth, the bound is that of a tenth of the cases, not of all."""
+    points = curve(Seen(200, 1, 1, 6.0).panel())
+    assert points[0].value == 0.0
+    assert points[0].n_clusters == 20
+    assert points[0].high > 0.1
+    assert points[0].high > 2 * points[-1].high
+
+
+def test_the_curve_of_agreement_shares_ties_out_and_perturbed_images_have_none():
+    one = Planted(100, 2, 5, 0.7).panel(1)
+    points = curve(one, "agreement")
+    assert len(points) == 10
+    share = (one.outcome[:, :, 0] == 0).mean(axis=1)
+    unanimous = np.abs(2 * share - 1) == 1
+    assert unanimous.mean() > 0.1
+    wrong = (share > 0.5) != (one.label == 1)
+    assert points[0].value == pytest.approx(wrong[unanimous].mean()), "a tie is broken by no order of the cases"
+    assert not curve(replace(one, perturbation=Perturbation("blank")), "agreement")
 
 
 def test_by_agreement_it_is_the_majority_of_each_case():

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
@@ -142,6 +143,11 @@ def _by_task(view: ReportView, found: Sequence[Finding]) -> list[tuple[str, list
     return [(t.name, [(m.name, [index.get((t.name, m.name, n), []) for n in numbers]) for m in view.models]) for t in view.tasks]
 
 
+def _by_measure(rows: Sequence[Estimate]) -> list[tuple[str, list[Estimate]]]:
+    """Measure → its estimates, in the order given: a table names a measure once, not in each of a thousand rows."""
+    return [(name, list(mine)) for name, mine in groupby(rows, key=lambda e: e.measure)]
+
+
 def _methods(view: ReportView) -> dict[str, int]:
     """Method → its number in the appendix."""
     return {method: i for i, method in enumerate(dict.fromkeys(e.method for e in view.estimates), start=1)}
@@ -256,6 +262,7 @@ def _environment() -> Environment:
         bounds=words.bounds,
         of=words.of,
         marked=_marked,
+        by_measure=_by_measure,
         signed=words.signed,
         whole=_whole,
     )

@@ -16,10 +16,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from palpate.nouns import Estimate
-from palpate.report import datacard, figures, words
+from palpate.report import datacard, words
+from palpate.report.charts import Drawn, further_charts, opening_charts
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
-from palpate.report.ladder import ladders
 from palpate.report.pictures import pictures
 from palpate.report.questions import MEASURED, QUESTIONS, Question
 from palpate.report.view import Example, ExampleAnswer, ReportView
@@ -39,12 +39,17 @@ class Chart:
     height: int
 
 
+ChartGroups = tuple[tuple[Chart, ...], ...]
+"""Charts that stand alone, and those that stand side by side where there is room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One question's section: its charts, what was found in words, the table behind, and cautions about the tasks' questions."""
+    """One question's section: its charts before and after what was found in words, the table behind, cautions about the tasks."""
 
     question: Question
-    charts: tuple[Chart, ...]
+    charts: ChartGroups
+    more: ChartGroups
     found: tuple[Finding, ...]
     rows: tuple[Estimate, ...]
     cautions: tuple[tuple[str, str, str], ...] = ()
@@ -97,25 +102,24 @@ def scriptless(template: str, **values: Any) -> str:
 
 
 def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapping[str, Any]]) -> list[Section]:
-    drawn: dict[int, list[Figure | None]] = {
-        1: [figures.accuracy(view)],
-        2: [figures.spreads(view), *(figures.wordings(view, task) for task in view.tasks)],
-        3: [figures.refusals(view), *(figures.silences(view, task) for task in view.tasks)],
-        4: [figures.pairs(view)],
-        6: [*ladders(view)],
-    }
+    first, more = opening_charts(view), further_charts(view)
     titles = words.titles(view)
     cautions = tuple((titles[task.name], cell, text) for task in view.tasks for cell, text in task.cautions.items())
     return [
         Section(
             question=q,
-            charts=tuple(_add(charts, f"q{q.number}", figure) for figure in drawn.get(q.number, ()) if figure is not None),
+            charts=_groups(charts, q.number, first),
+            more=_groups(charts, q.number, more),
             found=tuple(f for f in found if f.question == q.number),
             rows=tuple(e for name in q.measures for e in view.estimates if e.measure == name),
             cautions=cautions if q.number == 1 else (),
         )
         for q in QUESTIONS
     ]
+
+
+def _groups(charts: dict[str, Mapping[str, Any]], number: int, drawn: Mapping[int, Drawn]) -> ChartGroups:
+    return tuple(tuple(_add(charts, f"q{number}", figure) for figure in group) for group in drawn.get(number, ()) if group)
 
 
 def _add(charts: dict[str, Mapping[str, Any]], prefix: str, figure: Figure) -> Chart:

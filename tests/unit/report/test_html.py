@@ -136,14 +136,16 @@ def test_every_chart_has_its_data_a_title_and_a_table(page: Page) -> None:
     data = json.loads(next(text for attrs, text in page.scripts if attrs.get("id") == "charts"))
     shown = {attrs["id"]: attrs for tag, attrs in page.tags if tag == "div" and attrs.get("class") == "chart"}
     assert set(data) == set(shown)
-    assert len(data) == 4 + 4 + 3, "four questions, a strip for each task, a heat map where something was left open"
+    assert len(data) == 4 + 4 + 3 + 4, (
+        "four questions; of tasks a strip, a map of what is left open if anything is, and of wordings"
+    )
     assert all((attrs["aria-label"] or "").startswith("Chart: ") for attrs in shown.values())
     assert all("title" not in chart["layout"] for chart in data.values()), "the title is the page's, where it can wrap"
     assert page.text.count("The numbers behind it") == 4
 
 
 def test_the_page_is_legible_without_scripts(page: Page) -> None:
-    assert page.text.count("The chart needs JavaScript; its numbers are in the table of this section.") == 11
+    assert page.text.count("The chart needs JavaScript; its numbers are in the table of this section.") == 15
     assert "phantom-llava answers 0.90 of brain tumour questions right" in page.text
 
 

@@ -118,5 +118,5 @@ def test_the_page_has_the_charts_under_their_question_side_by_side(laddered: Rep
     page = render_html(laddered)
     section = page[page.index('id="q6"') : page.index('id="q7"')]
     assert section.count('id="chart-q6-') == 2
-    assert section.index('<div class="heats">') < section.index('id="chart-q6-')
+    assert section.index('<div class="heats') < section.index('id="chart-q6-')
     assert "lost in the language model" in section

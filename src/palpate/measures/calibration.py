@@ -50,7 +50,7 @@ class Calibration:
         "ece": "Expected calibration error in 10 bins of equally many; read trials with a margin. Never 0: read ece_corrected",
         "ece_null": "What ece would be were the probabilities right: mean and, for a prompt, central 95 %",
         "present_in_bin": "Cases with the condition / read trials with a margin, in each of ten bins of about equally many (bin 1: "
-        "lowest probability of the condition); all prompts together, at this study's balance of the classes; images as they are",
+        "lowest probability of the condition); all prompts together, at this study's balance of the classes",
         "said_in_bin": "Mean probability of the condition by the margin in the same bin: what present_in_bin would be were the "
         "probabilities right at this balance",
         "ece_corrected": "ece − ece_null; near 0: no more miscalibrated than a perfect model would look with these cases",
@@ -77,8 +77,7 @@ def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[E
         yield from batch.all(name, skill.value, interval, CLUSTERED_T, why, clusters)
     yield from _line(cell, score, used, clusters, batch, why)
     yield from _error(cell, logistic(score), used, clusters, batch, settings, why)
-    if "perturbation" not in batch.by:
-        yield from _bins(cell, logistic(score), used, batch, why)
+    yield from _bins(cell, logistic(score), used, batch, why)
 
 
 def _skill(cell: Cell, probability: Array, used: Flags) -> Linear:

@@ -38,7 +38,7 @@ class Confidence:
         "augrc": "Mean over coverages of the share of answers that are wrong and accepted, most confident first; definite answers",
         "risk_at_80": "Wrong answers / the 80 % most confident definite answers",
         "risk_at_coverage": "Wrong answers / the most confident definite answers, at each share of them (coverage: 0.1 … 1); "
-        "images as they are; at 1: the error rate, which it would be at any coverage were confidence of no use",
+        "at 1: the error rate, which it would be at any coverage were confidence of no use",
         "informed_refusal": "Error the sign of the margin would make on refused trials − on answered ones, within each prompt; "
         "trials with a margin; above 0: it refuses where it would be wrong",
     }
@@ -124,8 +124,7 @@ def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterato
     at_80 = risk_at(answers.confidence, answers.right, answers.used, COVERAGE, *at).with_mean()
     why_not = why if why != NO_ERROR else "no definite answer"
     yield from batch.all("risk_at_80", at_80.value, share_interval(at_80, every, batch.level), CLUSTERED, why_not, every)
-    if "perturbation" not in batch.by:
-        yield from _curve(answers, batch, why_not)
+    yield from _curve(answers, batch, why_not)
 
 
 def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:

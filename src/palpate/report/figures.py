@@ -30,7 +30,6 @@ from palpate.report.view import ReportView, TaskCard
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-EQUIVALENCE = 5.0  # points within which a difference counts as none (METHODS D2)
 FORM_MARKS = {Form.YES_NO: (BLUE, "circle"), Form.AB: (ORANGE, "diamond"), Form.BA: (GREEN, "square")}
 
 
@@ -188,12 +187,13 @@ def pairs(view: ReportView) -> Figure | None:
         (r, w) for r, e in drawn for w in [words.one(estimates, "delta_ba_all_over_wordings", **e.by)] if w and w.value is not None
     ]
     figure = go.Figure()
-    figure.add_vrect(x0=-EQUIVALENCE, x1=EQUIVALENCE, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
-    figure.add_trace(straight([0, 0], [-0.6, rows.length - 0.4], "equal (grey: ±5 points)", "dash", GREY))
+    zone = 100 * view.thresholds.equivalence
+    figure.add_vrect(x0=-zone, x1=zone, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
+    figure.add_trace(straight([0, 0], [-0.6, rows.length - 0.4], f"equal (grey: ±{zone:g} points)", "dash", GREY))
     figure.add_trace(dots(drawn, "these wordings", BLUE, "square", scale=100, told=points_told))
     if wider:
         figure.add_trace(dots(wider, "any such wordings", ORANGE, "square-open", scale=100, shift=0.24, told=points_told))
     ends = [100 * abs(x) for _, e in [*drawn, *wider] for x in (e.low, e.high, e.value) if x is not None]
-    reach = 1.06 * max([*ends, 10.0])
+    reach = 1.06 * max([*ends, 2 * zone])
     figure.update_xaxes(range=[-reach, reach])
     return rows.lay(figure, titled("Did tuning help? Tuned minus base.", view, 4), "balanced accuracy, points")

@@ -21,7 +21,7 @@ from palpate.report.charts import Drawn, further_charts, opening_charts
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.pictures import pictures
-from palpate.report.questions import MEASURED, QUESTIONS, Question
+from palpate.report.questions import MEASURED, Question, questions
 from palpate.report.view import Example, ExampleAnswer, ReportView
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _sections(view: ReportView, found: Sequence[Finding], charts: dict[str, Mapp
             rows=tuple(e for name in q.measures for e in view.estimates if e.measure == name),
             cautions=cautions if q.number == 1 else (),
         )
-        for q in QUESTIONS
+        for q in questions(view.thresholds)
     ]
 
 

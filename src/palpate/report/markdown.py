@@ -9,7 +9,7 @@ from palpate.nouns import Estimate
 from palpate.report import datacard, words
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
-from palpate.report.questions import MEASURED, QUESTIONS, Question
+from palpate.report.questions import MEASURED, QUESTIONS, Question, questions
 from palpate.report.view import Example, ReportView
 
 NUMBERS = ("estimate", "of", "value", "interval", "images", "groups", "left out", "verdict or reason")
@@ -21,7 +21,7 @@ def render_markdown(view: ReportView) -> str:
     opening = [*words.in_three_lines(view), *filter(None, [words.left_out(view), datacard.opening(view.data)])]
     parts = [f"# Palpate: {_inert(view.study_name)}", "", *(f"- {_inert(text)}" for text in opening), ""]
     parts += _in_short(view, found)
-    for question in QUESTIONS:
+    for question in questions(view.thresholds):
         parts += _section(view, question, [f for f in found if f.question == question.number])
     parts += _examples(view)
     parts += _errors(view)

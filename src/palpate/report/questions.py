@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
+from palpate.parts import Thresholds
 from palpate.questions import TITLES
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. ``measures``: the estimates shown in its section, the main one first. ``needs``: what it takes."""
+    """One question. ``measures``: the estimates shown in its section, the main one first. ``needs``: what it takes.
+
+    In ``asks`` and ``limits`` a threshold's name in braces stands for the bound a study sets; ``questions`` puts it in.
+    """
 
     number: int
     short: str
@@ -25,11 +30,14 @@ QUESTIONS: tuple[Question, ...] = (
         1,
         "Accuracy",
         TITLES[1],
-        "Balanced accuracy is the mean of sensitivity and specificity, averaged over the wordings of the question, so that both "
-        "classes count the same; guessing gives 0.50. A question without a definite answer counts as wrong in the filled marker "
+        "Balanced accuracy is the mean of sensitivity and specificity, averaged over the wordings of the question, so "
+        "that both "
+        "classes count the same; guessing gives 0.50. A question without a definite answer counts as wrong in the filled "
+        "marker "
         "and is left out of the open one. The verdict compares the answered questions with 0.50.",
         "A model above chance is not yet good: read the number, not the symbol. “At chance” is claimed only where the interval "
-        "lies close around 0.50 (±10 points, ±5 from 900 images on); otherwise these images cannot tell.",
+        "lies close around 0.50 (±{chance_margin_small} points, ±{chance_margin} from {chance_small} images on); "
+        "otherwise these images cannot tell.",
         (
             "ba_all",
             "ba_answered",
@@ -53,11 +61,15 @@ QUESTIONS: tuple[Question, ...] = (
         2,
         "Wording",
         TITLES[2],
-        "Every image was asked about in several wordings of the same question. Scores scatter over wordings even if wording makes "
-        "no difference, because each is measured on a sample of images; the grey band shows how far. What is left beyond that is "
-        "the spread that the wording itself makes. Fragile: surely more than 2 points; robust: surely less than 5.",
+        "Every image was asked about in several wordings of the same question. Scores scatter over wordings even if "
+        "wording makes "
+        "no difference, because each is measured on a sample of images; the grey band shows how far. What is left beyond "
+        "that is "
+        "the spread that the wording itself makes. Fragile: surely more than {fragile} points; robust: surely less than "
+        "{robust}.",
         "The spread describes wordings like these. A model that guesses is steady too, so a small spread is praise only where "
-        "the accuracy is shown to be better than chance. The best wording seen here is best partly by luck: it is no advice on how "
+        "the accuracy is shown to be better than chance. The best wording seen here is best partly by luck: it is no "
+        "advice on how "
         "to ask.",
         (
             "prompt_spread",
@@ -93,9 +105,12 @@ QUESTIONS: tuple[Question, ...] = (
         3,
         "Refusals",
         TITLES[3],
-        "Refusals (“please ask a doctor”, “I cannot see the image”), hedges, unreadable and off-topic answers are no diagnosis and "
-        "no failure of the run; they are counted here. Selective: refused more often when the condition is present, or when it is "
-        "absent, which biases every score of the answered questions.",
+        "Refusals (“please ask a doctor”, “I cannot see the image”), hedges, unreadable and off-topic answers are no "
+        "diagnosis and "
+        "no failure of the run; they are counted here. Selective: refused more often when the condition is present, or "
+        "when it is "
+        "absent, which biases every score of the answered questions. Answers: surely fewer than {answers} % without a "
+        "definite answer.",
         "How an answer was read decides what counts as a refusal: the reading method is named with the study, and the examples "
         "show the words it went by. Errors of the run are never refusals; they are counted apart.",
         (
@@ -120,10 +135,13 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "Tuning",
         TITLES[4],
-        "Tuned minus base model on the same images and wordings. The grey zone of ±5 points counts as no difference. A "
-        "difference that is merely not significant is “undetermined”, and the smallest difference these images would have shown "
+        "Tuned minus base model on the same images and wordings. The grey zone of ±{equivalence} points counts as no "
+        "difference. A "
+        "difference that is merely not significant is “undetermined”, and the smallest difference these images would have "
+        "shown "
         "stands beside it.",
-        "The difference is between these two checkpoints. Only where the base is the tuned model's parent is it what tuning did. "
+        "The difference is between these two checkpoints. Only where the base is the tuned model's parent is it what "
+        "tuning did. "
         "The filled marker holds for these wordings, the open one for other wordings of the same question.",
         (
             "delta_ba_all",
@@ -147,8 +165,12 @@ QUESTIONS: tuple[Question, ...] = (
         TITLES[5],
         "The same questions were asked of images that show nothing (blank, noise, another modality, or none). Answers that "
         "stay the same do not come from the image. An answer that moves need not see the condition: the second number says how "
-        "well the answers tell the cases apart. Uses the image: both are shown. Looks but blind: the answers move, but "
-        "not with the condition. Ignores the image: they hardly move.",
+        "well the answers tell the cases apart (AUROC less 0.5). Uses the image: surely more than {image_dependence} % "
+        "move, and the "
+        "second number is surely above {label_dependence}. Looks but blind: the answers move, but it is surely below "
+        "{blind}. Ignores the "
+        "image: surely fewer than {ignored} % move. A fall by severity is shown, or ruled out beyond {corruption_slope} "
+        "points a level.",
         "With one run of each question, answers that merely waver count as moved. What a model asserts of an image that shows "
         "nothing is invented; a model that leaves such questions open does right, and is not counted as ignoring the image.",
         (
@@ -178,14 +200,20 @@ QUESTIONS: tuple[Question, ...] = (
         6,
         "Knowledge",
         TITLES[6],
-        "Before it answers, a model weighs its answer words: that margin can tell cases apart that the answer in words does not. "
-        "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words score. "
-        "Threshold problem: surely more, so it knows more than it says. Knowledge problem: no more, and too little. Nothing lost: "
-        "no more, and not too little. Where inner states were kept, a linear probe reads every stage inside the model on the same "
-        "images, out of fold, from the image at the top to the answer at the bottom: where the line turns left, what the stages "
+        "Before it answers, a model weighs its answer words: that margin can tell cases apart that the answer in words "
+        "does not. "
+        "Shown is what the margin would score at the threshold that suits it, chosen on other images, less what the words "
+        "score. "
+        "Threshold problem: surely more (by over {latent} points), so it knows more than it says. Knowledge problem: no "
+        "more, and surely "
+        "below {enough} even so. Nothing lost: no more, and not that little. Where inner states were kept, a linear probe "
+        "reads every stage inside the model on the same "
+        "images, out of fold, from the image at the top to the answer at the bottom: where the line turns left, what the "
+        "stages "
         "above knew does not arrive; a bottleneck is named only where its loss is surely above 0.",
         "Without inner states only what reaches the margin is seen. A probe finds what can be read off linearly, not what the "
-        "model uses; colours alone can tell a lot; the stages are probed for one wording. A threshold fitted on these images may "
+        "model uses; colours alone can tell a lot; the stages are probed for one wording. A threshold fitted on these "
+        "images may "
         "not suit those of another hospital.",
         (
             "criterion_loss",
@@ -207,11 +235,15 @@ QUESTIONS: tuple[Question, ...] = (
         7,
         "Confidence",
         TITLES[7],
-        "A model that is less sure where it is wrong could leave those questions to a person. Shown is how often a right answer is "
-        "more confident than a wrong one: 50 % is no use, 100 % perfect. Usable: surely more than 50 %. Beside it, what is wrong "
-        "among the four fifths of answers it is most sure of, whether its probabilities mean what they say, and whether refusals "
+        "A model that is less sure where it is wrong could leave those questions to a person. Shown is how often a right "
+        "answer is "
+        "more confident than a wrong one: 50 % is no use, 100 % perfect. Usable: surely more than {confidence_auroc} %. "
+        "Beside it, what is wrong "
+        "among the four fifths of answers it is most sure of, whether its probabilities mean what they say, and whether "
+        "refusals "
         "fall where it would have been wrong.",
-        "Usable is not yet good: read what remains wrong at 80 %. The calibration error of a perfect model is not 0 either; the "
+        "Usable is not yet good: read what remains wrong at 80 %. The calibration error of a perfect model is not 0 "
+        "either; the "
         "null beside it says what it would be with these images.",
         (
             "auroc_failure",
@@ -232,6 +264,23 @@ QUESTIONS: tuple[Question, ...] = (
         "models that give the probabilities of their answer words, or several wordings of each question",
     ),
 )
+
+SCORES = ("label_dependence", "blind", "enough")
+"""Thresholds quoted as they are; the others, but for counts, in points or per cent."""
+
+
+def questions(thresholds: Thresholds) -> tuple[Question, ...]:
+    """The seven questions in the words of a study: with the bounds that its verdicts rest on."""
+    said = _said(thresholds)
+    return tuple(replace(q, asks=q.asks.format_map(said), limits=q.limits.format_map(said)) for q in QUESTIONS)
+
+
+def _said(thresholds: Thresholds) -> Mapping[str, str]:
+    return {
+        name: f"{bound:g}" if name in SCORES or isinstance(bound, int) else f"{100 * bound:g}"
+        for name, bound in asdict(thresholds).items()
+    }
+
 
 MEASURED = frozenset(name for question in QUESTIONS for name in question.measures)
 """Estimates that have a section; any other is listed in the appendix, so that nothing measured is hidden."""

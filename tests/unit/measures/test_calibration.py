@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from sklearn.metrics import brier_score_loss
 
 from palpate.measures.calibration import Calibration
-from palpate.nouns import Panel, Perturbation
+from palpate.nouns import Panel
 from palpate.parts import Measure, MeasureSettings
 from palpate.stats.calibration import ece, logistic
 from planted import Planted, panel
@@ -131,8 +131,7 @@ def test_equal_probabilities_share_a_bin_whatever_the_order_of_the_cases():
     assert [e.value for e in bins(coarse, "present_in_bin")] == pytest.approx([e.value for e in bins(turned, "present_in_bin")])
 
 
-def test_without_margins_the_curve_says_why_and_perturbed_images_have_none():
+def test_without_margins_the_curve_says_why():
     (nothing,) = bins(Planted(20, 2, 3).panel(), "present_in_bin")
     assert nothing.value is None
     assert "no probabilities" in nothing.reason
-    assert not bins(replace(Seen(20, 2, 3).panel(), perturbation=Perturbation("blank")), "present_in_bin")

@@ -26,11 +26,13 @@ from palpate.stages.picture import picture, ready
 from palpate.stages.plan import Plan, plan
 from palpate.stages.probe import probe
 from palpate.stages.read import read
+from palpate.stages.resume import changed_since
 from palpate.store.folder import RunFolder
 from palpate.store.keys import secret_group
 from palpate.study import Study
 
 OnProgress = Callable[[Tally], None]
+OnNote = Callable[[str], None]
 Cards = tuple[DataCard, ...]
 Pairs = Sequence[tuple[str, str]]  # (base, tuned)
 
@@ -42,18 +44,20 @@ def run(
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: OnProgress | None = None,
     on_cards: Callable[[Cards], None] | None = None,
+    on_note: OnNote | None = None,
     stopping: asking.Stopping | None = None,
 ) -> Results:
     """Examine: everything from the study to its report, in the folder ``out``. Run again, it goes on where it stopped.
 
-    Raises PalpateError; what was answered by then is kept. ``stopping``: see ``palpate.stages.ask``.
+    ``on_note`` is told which images changed since the run was begun. Raises PalpateError; what was answered by then is kept.
+    ``stopping``: see ``palpate.stages.ask``.
     """
     ready(study)
     planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
     if on_plan is not None:
         on_plan(planned)
     folder = RunFolder(out)
-    ask(planned, folder, on_progress, on_cards, stopping)
+    ask(planned, folder, on_progress, on_cards, stopping, on_note)
     with folder.writing(study.name, study.to_toml()) as ledger:
         read(study, ledger, on_progress)
         probe(study, ledger, planned.cases)
@@ -71,11 +75,16 @@ def ask(
     on_progress: OnProgress | None = None,
     on_cards: Callable[[Cards], None] | None = None,
     stopping: asking.Stopping | None = None,
+    on_note: OnNote | None = None,
 ) -> Tally:
     """The stages that need the models: look at the images, write down the plan, and ask what is not answered yet.
 
-    Raises SourceError where the images have faults and the study stops on them: then nothing has been written.
+    Raises ModelError where a model that answered here is another now, SourceError where the images have faults and the study
+    stops on them: then nothing has been written.
     """
+    for note in changed_since(planned, folder):
+        if on_note is not None:
+            on_note(note)
     cards = inspected(planned, folder)
     if on_cards is not None:
         on_cards(cards)

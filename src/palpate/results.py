@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -168,9 +169,13 @@ class Results:
             return ()
 
     def report(self, out: str | Path | None = None) -> Path:
-        """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path."""
+        """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path.
+
+        With ``out`` a run that may only be read, such as one in an archive, can be reported on.
+        """
         view = self.view()
-        self.folder.write_estimates(self.estimates)
+        with suppress(RunError) if out is not None else nullcontext():
+            self.folder.write_estimates(self.estimates)
         if out is None:
             self.folder.write("report.md", render_markdown(view))
             return self.folder.write("report.html", render_html(view))

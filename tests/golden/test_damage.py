@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from faults_found import survived
 from palpate.errors import LedgerError, RunError
 from palpate.nouns import Outcome, Reading
 from palpate.pipeline import run
@@ -91,6 +92,7 @@ def test_what_was_edited_by_hand_is_found(damaged: Path, what: str, cli: Cli) ->
     assert kind in kinds(damaged)
     shown = cli("check", damaged, exit_code=1).stdout
     assert f"✗ {kind}" in " ".join(shown.split())
+    survived("edited", 1, part=what)
 
 
 def test_an_error_has_no_text_and_no_reading(damaged: Path) -> None:
@@ -132,6 +134,7 @@ def test_any_broken_page_is_found_and_the_rest_is_saved(folder: Path, tmp_path: 
         assert found.kept["response"] == len(texts(saved))
         if number % 3 == 0:
             go_on(folder, saved, whole)
+    survived("page", len(range(2, pages + 1, every)))
 
 
 def test_a_broken_first_page_leaves_nothing(damaged: Path, tmp_path: Path) -> None:
@@ -190,6 +193,7 @@ def test_a_power_cut_in_the_last_transaction(folder: Path, tmp_path: Path, every
             (rows,) = db.execute("SELECT count(*) FROM reading").fetchone()
         assert rows == TRIALS + (40 if length == end else 0), length
     assert check_ledger(cut).whole
+    survived("power", len(cuts(begun, end, every_byte=every_byte)))
 
 
 def cuts(begun: int, end: int, *, every_byte: bool) -> list[int]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from chat_server import FAULTS, ChatServer, at_random
+from faults_found import survived
 from palpate import pipeline
 from palpate.errors import ModelError, StudyError
 from palpate.models import _api_ask
@@ -90,6 +91,7 @@ def test_three_in_ten_requests_fail_and_every_trial_is_answered(tmp_path: Path) 
     assert len(given) == TRIALS
     assert set(given.values()) == {1}  # nothing that was answered was asked again
     assert set(attempts.values()) == {(1, False)}
+    survived("endpoint", sum(failing.count(fault) for fault in NO_ANSWER))
 
 
 def test_where_tries_run_out_each_trial_ends_with_its_cause_and_the_rest_measures_the_same(tmp_path: Path) -> None:

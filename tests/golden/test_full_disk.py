@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from faults_found import survived
 from palpate.store.ledger import Ledger
 from small import Cli, write_study
 
@@ -52,3 +53,4 @@ def test_a_full_disk(cli: Cli, tmp_path: Path, disk: Path, finished: Path, size:
     with Ledger(out / "ledger.sqlite") as ledger:
         assert set(ledger.texts()) == whole
     assert (out / "estimates.json").read_bytes() == (finished / "estimates.json").read_bytes()
+    survived("full", 1, part=size)

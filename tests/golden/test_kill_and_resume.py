@@ -9,12 +9,14 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from subprocess import Popen
 
+import psutil
 import pytest
 
+from faults_found import survived
 from palpate.pipeline import run
 from palpate.store.ledger import Ledger
 from palpate.study import Study
@@ -130,6 +132,7 @@ def test_killed_at_every_stage_in_one_folder(folder: Path, tmp_path: Path, whole
         kept = now
     assert len(landed) >= 8, landed
     finish(folder, out, kept, whole)
+    survived("stages", len(landed))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -150,6 +153,7 @@ def test_stopped_by_hand(folder: Path, tmp_path: Path, whole: tuple[Rows, bytes]
     kept = answers(out)
     assert 40 <= len(kept) < TRIALS
     finish(folder, out, kept, whole)
+    survived("stopped", 1, part=f"workers {workers}, group {group}")
 
 
 @pytest.fixture
@@ -160,23 +164,38 @@ def moments() -> random.Random:
     return random.Random(seed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_a_hundred_random_moments(
-    folder: Path, tmp_path: Path, whole: tuple[Rows, bytes], workers: int, moments: random.Random
+def wait_for_a_moment(process: Popen[str], out: Path, moments: random.Random) -> None:
+    """Some time after the start, or when so many answers are there: on a busy machine time alone seldom gets so far."""
+    enough = moments.randrange(TRIALS) if moments.random() < 0.7 else TRIALS + 1
+    patience = moments.uniform(0.0, 4.0) if enough > TRIALS else 60.0
+    began = time.monotonic()
+    while process.poll() is None and time.monotonic() - began < patience and count(out, "response") < enough:
+        time.sleep(0.001 if enough > TRIALS else 0.004)
+    time.sleep(moments.uniform(0.0, 0.02))
+
+
+FEW = 3
+CHUNK = 50
+"""Kills of a long test: a few minutes."""
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("workers", "kills", "chunk"),
+    [(1, FEW, 0), *(pytest.param(workers, CHUNK, chunk, marks=slow) for workers in (1, 2) for chunk in (1, 2))],
+)
+def test_killed_at_random_moments(
+    folder: Path, tmp_path: Path, whole: tuple[Rows, bytes], moments: random.Random, workers: int, kills: int, chunk: int
 ) -> None:
-    kills, runs, kept = 0, 0, set[tuple[str, int, str, str]]()
-    while kills < 100:
+    killed, runs, kept = 0, 0, set[tuple[str, int, str, str]]()
+    while killed < kills:
         out = tmp_path / f"run{runs}"
         with start(folder, out, latency=0.002, workers=workers) as process:
-            patience = moments.uniform(0.0, 4.0)
-            began = time.monotonic()
-            while process.poll() is None and time.monotonic() - began < patience:
-                time.sleep(0.001)
+            wait_for_a_moment(process, out, moments)
             finished = process.poll() is not None
             if not finished:
                 end(process)
-                kills += 1
+                killed += 1
         now = answers(out)
         assert kept <= now <= whole[0]
         kept = now
@@ -184,3 +203,48 @@ def test_killed_at_a_hundred_random_moments(
             finish(folder, out, kept, whole)
             runs, kept = runs + 1, set()
     finish(folder, out, kept, whole)
+    survived("driver", killed, part=f"workers {workers}, {chunk}")
+
+
+@pytest.mark.parametrize(("kills", "chunk"), [(FEW, 0), *(pytest.param(CHUNK, chunk, marks=slow) for chunk in (1, 2))])
+def test_workers_killed_at_random_moments(
+    folder: Path, tmp_path: Path, whole: tuple[Rows, bytes], moments: random.Random, kills: int, chunk: int
+) -> None:
+    """From the moment they start: while they load, while they answer, while they hand over what they answered."""
+    killed, runs, kept, noticed = 0, 0, set[tuple[str, int, str, str]](), 0
+    while killed < kills:
+        out = tmp_path / f"run{runs}"
+        with start(folder, out, latency=0.01, workers=2) as process:
+            while process.poll() is None and not (pids := worker_pids(process.pid)):
+                time.sleep(0.002)
+            wait_for_a_moment(process, out, moments)
+            pids = worker_pids(process.pid)
+            if pids and process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.kill(moments.choice(pids), signal.SIGKILL)
+                    killed += 1
+            _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        assert process.returncode in (0, 2), errors
+        if process.returncode == 2:
+            assert "a worker process ended (out of memory, or killed)" in errors
+            assert "run the same command again" in errors
+            noticed += 1
+        assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+        now = answers(out)
+        assert kept <= now <= whole[0]
+        kept = now
+        if process.returncode == 0 or moments.random() < 0.1:
+            finish(folder, out, kept, whole)
+            runs, kept = runs + 1, set()
+    finish(folder, out, kept, whole)
+    assert noticed >= kills // 2
+    survived("worker", killed, part=str(chunk))
+
+
+def worker_pids(driver: int) -> list[int]:
+    """The worker processes of a run: its children but for Python's own resource tracker."""
+    try:
+        return [p.pid for p in psutil.Process(driver).children() if "spawn_main" in " ".join(p.cmdline())]
+    except psutil.Error:
+        return []

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 import only_here
+from faults_found import survived
 from palpate.errors import ModelError, RunError
 from palpate.executors.local import LocalExecutor
 from palpate.executors.ray_pool import RayExecutor, RaySettings
@@ -148,6 +149,7 @@ def test_workers_that_are_killed_are_replaced_and_nothing_is_lost(
         executor.close()
     assert there == here
     assert executor.replaced >= 1
+    survived("ray", executor.replaced)
 
 
 @pytest.mark.slow

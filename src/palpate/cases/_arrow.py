@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palpate.cases._images import MAX_BYTES, Checked, Undecodable, decode, described, digest
+from palpate.cases._images import MAX_BYTES, ChangedSincePlanned, Checked, Undecodable, decode, described, digest
 from palpate.errors import SourceError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RowImage:
         """The image as 8-bit RGB, upright. Raises Undecodable (a ValueError) or OSError, also where the file has changed."""
         data = row_bytes(Path(self.path), self.row, self.column)
         if digest(data) != self.digest:
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         return decode(data)[0]
 
 
@@ -87,7 +87,7 @@ def _row_group(path: Path, row: int) -> tuple[int, int]:
         if row < size:
             return group, row
         row -= size
-    raise Undecodable("the file has fewer rows than when the study was planned")
+    raise ChangedSincePlanned("the file has fewer rows than when the study was planned")
 
 
 @lru_cache(maxsize=64)

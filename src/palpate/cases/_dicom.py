@@ -30,7 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palpate.cases._images import BROKEN, MAX_BYTES, MAX_PIXELS, MIN_SIDE, Undecodable, digest, first_line, read_bytes
+from palpate.cases._images import (
+    BROKEN,
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    ChangedSincePlanned,
+    Undecodable,
+    digest,
+    first_line,
+    read_bytes,
+)
 from palpate.errors import SourceError
 
 if TYPE_CHECKING:
@@ -78,7 +88,7 @@ class DicomImage:
         """The frame as 8-bit RGB. Raises Undecodable (a ValueError) or OSError, also where the file has changed."""
         data = read_bytes(Path(self.path))
         if digest(data) != self.digest:
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         return decode(data, self.frame, self.window)[0]
 
 

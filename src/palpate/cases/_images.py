@@ -65,6 +65,13 @@ class Undecodable(ValueError):
     """Why a file gives no image, in words a person can act on."""
 
 
+class ChangedSincePlanned(Undecodable):
+    """What is there now is another image: it must not be shown as the one that was planned."""
+
+    def __init__(self, problem: str = "the file has changed since the study was planned") -> None:
+        super().__init__(problem)
+
+
 @dataclass(frozen=True, slots=True)
 class FileImage:
     """An image on disk (an ``ImageRef``): opened as often as needed, in any process; pickles as two strings."""
@@ -76,7 +83,7 @@ class FileImage:
         """The image as 8-bit RGB, upright. Raises Undecodable (a ValueError) or OSError, also where the file has changed."""
         data = read_bytes(Path(self.path))
         if digest(data) != self.digest:
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         return decode(data)[0]
 
 

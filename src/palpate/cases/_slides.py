@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, RULE, Checked, Undecodable, digest, first_line
+from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, RULE, ChangedSincePlanned, Checked, Undecodable, digest, first_line
 from palpate.cases._tables import text
 from palpate.errors import SourceError
 
@@ -36,7 +36,7 @@ class SlideRegion:
     def open(self) -> Image:
         """The region, RGB. Raises Undecodable (a ValueError) or OSError, also where the slide has changed."""
         if self.digest != _identity(Path(self.path), self.region):
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         return _read(Path(self.path), self)
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, RULE, Checked, Undecodable, digest
+from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, RULE, ChangedSincePlanned, Checked, Undecodable, digest
 from palpate.cases._listing import Listed, case_set, existing, text_option, unknown_labels, unknown_options
 from palpate.errors import SourceError, unknown_name
 from palpate.nouns import CaseSet
@@ -39,7 +39,7 @@ class ArrayImage:
         """The image, RGB. Raises Undecodable (a ValueError) or OSError, also where the file has changed."""
         pixels = _pixels(Path(self.path), self.array, self.row)
         if _identity(pixels) != self.digest:
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         return _image(pixels)
 
 
@@ -156,7 +156,7 @@ def _pixels(path: Path, name: str, row: int) -> NDArray[np.uint8]:
     except SourceError as error:
         raise Undecodable(error.problem) from error
     if row >= len(images):
-        raise Undecodable("the file has fewer images than when the study was planned")
+        raise ChangedSincePlanned("the file has fewer images than when the study was planned")
     found: NDArray[np.uint8] = images[row]
     return found
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from palpate.cases import _grouping
 from palpate.cases._folders import label_folders, visible
 from palpate.cases._grouping import Grouping
-from palpate.cases._images import BROKEN, MAX_PIXELS, MIN_SIDE, Checked, Undecodable, digest, first_line, read_bytes
+from palpate.cases._images import (
+    BROKEN,
+    MAX_PIXELS,
+    MIN_SIDE,
+    ChangedSincePlanned,
+    Checked,
+    Undecodable,
+    digest,
+    first_line,
+    read_bytes,
+)
 from palpate.cases._label_tables import label_table
 from palpate.cases._listing import Listed, case_set, existing, salt_of, text_option, unknown_options
 from palpate.cases._volumes import MIDDLE, SLICE, WINDOW, Slice, choose, slice_rule, told, window_option
@@ -48,7 +58,7 @@ class NiftiImage:
         """The slice as 8-bit RGB. Raises Undecodable (a ValueError) or OSError, also where the file has changed."""
         data = read_bytes(Path(self.path))
         if digest(data) != self.digest:
-            raise Undecodable("the file has changed since the study was planned")
+            raise ChangedSincePlanned
         values, header = _volume(data, self.plane, self.volume)
         return _grey(values(self.index), header, self.window, {})
 

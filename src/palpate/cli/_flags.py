@@ -132,12 +132,17 @@ def note_unasked(tally: Tally) -> None:
         )
 
 
+def warn(told: str) -> None:
+    """Say on stderr, quiet or not, what a person has to know."""
+    click.echo(f"warning: {told}", err=True)
+
+
 def warn_of_faults(cards: tuple[DataCard, ...]) -> None:
     """Say on stderr, quiet or not, what is wrong with the images."""
     from palpate.stages.inspect import warnings_of
 
     for told in warnings_of(cards):
-        click.echo(f"warning: {told}", err=True)
+        warn(told)
 
 
 def run_study(study: Study, out: Path, quiet: bool) -> None:
@@ -159,6 +164,7 @@ def run_study(study: Study, out: Path, quiet: bool) -> None:
             on_plan=lambda planned: announce(planned, out, quiet),
             on_progress=tell,
             on_cards=warn_of_faults,
+            on_note=warn,
             stopping=finishing(),
         )
     for tally in last:

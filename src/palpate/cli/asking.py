@@ -22,6 +22,7 @@ from palpate.cli._flags import (
     note_unasked,
     plainly,
     run_study,
+    warn,
     warn_of_faults,
 )
 
@@ -105,7 +106,7 @@ def ask(study: Path, out: Path | None, workers: int | None, executor: str | None
     planned = make_plan(loaded)
     announce(planned, folder.path, quiet=True)
     with progress(quiet=quiet) as advance:
-        done = pipeline.ask(planned, folder, advance, warn_of_faults, finishing())
+        done = pipeline.ask(planned, folder, advance, warn_of_faults, finishing(), warn)
     click.echo(f"{done.done} of {done.total} asked, {done.reused} of them before, {done.errors} ended as errors: {folder.path}")
     note_unasked(done)
 

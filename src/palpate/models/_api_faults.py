@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 LONGEST_WAIT = 900.0
@@ -121,10 +122,11 @@ def _filtered(body: Any) -> bool:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``Retry-After`` (seconds or a date, RFC 9110, 10.2.3); None where there is no such."""
+    """Seconds from ``retry-after-ms`` or ``Retry-After`` (seconds or a date, RFC 9110, 10.2.3); None where there is no such.
+
+    A date is held against the server's own clock where it tells it: this machine's may be wrong.
+    """
     import math
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
 
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         given = headers.get(name)
@@ -133,11 +135,20 @@ def _retry_after(headers: Any) -> float | None:
         try:
             seconds = float(given) / unit
         except ValueError:
-            try:
-                when = parsedate_to_datetime(given)
-            except ValueError:
+            when = _date(given)
+            if when is None:
                 continue
-            seconds = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+            seconds = (when - (_date(headers.get("date")) or datetime.now(UTC))).total_seconds()
         if math.isfinite(seconds):
             return max(seconds, 0.0)
     return None
+
+
+def _date(given: str | None) -> datetime | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        when = parsedate_to_datetime(given or "")
+    except ValueError:
+        return None
+    return when.replace(tzinfo=when.tzinfo or UTC)

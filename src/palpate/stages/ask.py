@@ -16,7 +16,9 @@ from palpate.stages.capture import Capture
 from palpate.stages.checks import checked
 from palpate.stages.costs import allowance, check_prices, spent
 from palpate.stages.plan import Outline, Plan, known
+from palpate.stages.resume import over_sittings
 from palpate.store.columns import KeyIndex
+from palpate.store.earlier import environments
 from palpate.store.ledger import Ledger
 
 DECIMALS = 4  # of margin and mass: finer digits are the float noise of batch shapes and thread counts
@@ -99,10 +101,14 @@ def _ask(
 
 
 def _record_observed(plan: Plan, ledger: Ledger, model: ModelSpec, observed: Mapping[str, Any]) -> None:
-    """What was found out about a server on the way stands beside what was known before; the identity is as it was."""
+    """What was found out about a server on the way stands beside what was known before; the identity is as it was.
+
+    What answered in earlier sittings counts: a server that changed between two of them is said like one that changed in between.
+    """
     if observed:
-        known = plan.fingerprints[model.name]
-        ledger.add_model(model.name, known.identity, {**known.environment, **observed})
+        planned, digest = plan.fingerprints[model.name], plan.model_digests[model.name]
+        found = over_sittings(environments(ledger, model.name, digest), {**planned.environment, **observed})
+        ledger.add_model(model.name, planned.identity, found)
 
 
 @dataclass

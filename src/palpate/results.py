@@ -354,7 +354,8 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
     to_send = sendings(planned, None)
     if out is not None and RunFolder(out).begun():
         with RunFolder(out).ledger() as ledger:
-            answered = {m.name: round(each) - sum(map(len, open_questions(planned, m, ledger))) for m in models}
+            held = ledger.answered()
+            answered = {m.name: round(each) - sum(map(len, open_questions(planned, m, ledger, held))) for m in models}
             to_send = sendings(planned, ledger) if to_send else []
     rows = []
     for task in planned.study.tasks:

@@ -12,6 +12,7 @@ from palpate.parts import Allowance, Model, ModelSpec, ServedModel
 from palpate.registry import part
 from palpate.spending import Cost, Sending
 from palpate.stages.plan import Plan, known
+from palpate.store.columns import KeyIndex
 from palpate.store.ledger import Ledger
 from palpate.study import Study
 
@@ -104,10 +105,13 @@ def _readers(plan: Plan) -> list[Sending]:
     return found
 
 
-def open_questions(plan: Plan, spec: ModelSpec, ledger: Ledger | None) -> Iterator[list[Prompt]]:
-    """Of every image, what one model is still to be asked, beyond what ``ledger`` answers, where there is anything."""
+def open_questions(plan: Plan, spec: ModelSpec, ledger: Ledger | None, answered: KeyIndex | None = None) -> Iterator[list[Prompt]]:
+    """Of every image, what one model is still to be asked, beyond what ``ledger`` answers, where there is anything.
+
+    ``answered``: what ``ledger.answered()`` gave, where it was asked already.
+    """
     outlines = plan.outlines(spec)
-    answered = None if ledger is None else ledger.answered()
+    answered = ledger.answered() if ledger is not None and answered is None else answered
     while batch := list(islice(outlines, AT_ONCE)):
         over = [False] * len(batch) if answered is None else known(batch, answered)
         for outline in (o for o, passed in zip(batch, over, strict=True) if not passed):

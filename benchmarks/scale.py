@@ -80,15 +80,13 @@ def ask(study: Study, run: RunFolder) -> Figures:
     planned = plan(study)
     with _watching_appends() as appended:
         done = pipeline.ask(planned, run, _telling())
-    rows, seconds = sum(n for n, _ in appended), sum(s for _, s in appended)
-    tenth = max(len(appended) // 10, 1)
-    slowest = min((sum(n for n, _ in part) / sum(s for _, s in part) for part in _parts(appended, tenth)), default=0.0)
+    parts = list(_parts(appended, max(len(appended) // 10, 1)))
     return {
         "trials": done.total,
         "asked": done.done - done.reused,
-        "rows appended": rows,
-        "rows a second": rows / seconds if seconds else 0.0,
-        "rows a second, slowest tenth": slowest,
+        "rows appended": sum(n for n, _, _ in appended),
+        **{f"rows a {kind} second": _rate(appended, i) for i, kind in ((1, "wall"), (2, "processor"))},
+        "rows a wall second, each tenth": [round(_rate(part, 1)) for part in parts],
         "ledger MB": run.ledger_path.stat().st_size / 2**20,
     }
 
@@ -101,25 +99,23 @@ def resume(study: Study, run: RunFolder) -> Figures:
     executor = pipeline.executor_for(planned)
     with run.writing(study.name, study.to_toml()) as ledger:
         planned.write(ledger)
-        begun = time.perf_counter()
+        clock = _Clock()
         done = ask_open(planned, ledger, executor)
-        return {"reused": done.reused, "scan s": time.perf_counter() - begun}
+        return {"reused": done.reused, **clock.told("scan")}
 
 
 def read(study: Study, run: RunFolder) -> Figures:
     """Read every answer that is not read."""
     with run.writing(study.name, study.to_toml()) as ledger:
-        begun = time.perf_counter()
-        n = read_all(study, ledger)
-        return {"readings": n, "readings a second": n / (time.perf_counter() - begun)}
+        return {"readings": read_all(study, ledger)}
 
 
 def columns(study: Study, run: RunFolder) -> Figures:
     """Take the columns that measures need out of the ledger."""
     with run.ledger() as ledger:
-        begun = time.perf_counter()
+        clock = _Clock()
         table = ledger.answers(study.reading_by(ledger))
-        return {"answers": len(table.keys), "columns s": time.perf_counter() - begun}
+        return {"answers": len(table.keys), **clock.told("columns")}
 
 
 def measure(study: Study, run: RunFolder) -> Figures:
@@ -128,6 +124,38 @@ def measure(study: Study, run: RunFolder) -> Figures:
         estimates = measure_all(study, ledger)
     run.write_estimates(estimates)
     return {"estimates": len(estimates)}
+
+
+def check(study: Study, run: RunFolder) -> Figures:
+    """Every key recomputed, every seal compared."""
+    from palpate.store.integrity import check_ledger
+
+    return {"kinds of damage": len(check_ledger(run.ledger_path).damage)}
+
+
+def report(study: Study, run: RunFolder) -> Figures:
+    """Measure, and the report."""
+    return {"MB": Results.open(run.path).report().stat().st_size / 2**20}
+
+
+def export(study: Study, run: RunFolder) -> Figures:
+    """All trials as Parquet, and two columns of them read back."""
+    import pyarrow.dataset as ds
+
+    clock = _Clock()
+    ((path, rows),) = Results.open(run.path).export(["trials"], run.path / "export", partition=True)
+    size = sum(part.stat().st_size for part in path.rglob("*.parquet")) / 2**20
+    figures = {"rows": rows, **clock.told("write"), "MB": size}
+    clock = _Clock()
+    table = ds.dataset(path, partitioning="hive").to_table(columns=["model", "right"])
+    return {**figures, "rows read": len(table), **clock.told("read two columns")}
+
+
+def check(study: Study, run: RunFolder) -> Figures:
+    """Every key recomputed, every seal compared."""
+    from palpate.store.integrity import check_ledger
+
+    return {"kinds of damage": len(check_ledger(run.ledger_path).damage)}
 
 
 def report(study: Study, run: RunFolder) -> Figures:
@@ -163,7 +191,9 @@ STAGES: dict[str, Callable[[Study, RunFolder], Figures]] = {
     "measure": measure,
     "export": export,
     "report": report,
+    "check": check,
 }
+EXTRA = {"report", "check"}  # run where they are named
 
 
 # ---------------------------------------------------------------- measuring
@@ -173,17 +203,31 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+class _Clock:
+    """Wall and processor seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def told(self, what: str) -> Figures:
+        wall, processor = time.perf_counter() - self.wall, time.process_time() - self.processor
+        return {f"{what}, wall s": wall, f"{what}, processor s": processor}
+
+
+Appended = tuple[int, float, float]
+"""Rows, and wall and processor seconds, of a call of ``Ledger.append``."""
+
+
 @contextmanager
-def _watching_appends() -> Iterator[list[tuple[int, float]]]:
-    """(rows, seconds) of every call of ``Ledger.append``."""
-    found: list[tuple[int, float]] = []
+def _watching_appends() -> Iterator[list[Appended]]:
+    found: list[Appended] = []
     append = Ledger.append
 
     def watched(self: Ledger, answered: Iterable[tuple[Trial, Response]]) -> None:
         rows = list(answered)
-        begun = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         append(self, rows)
-        found.append((len(rows), time.perf_counter() - begun))
+        found.append((len(rows), time.perf_counter() - wall, time.process_time() - processor))
 
     Ledger.append = watched  # type: ignore[method-assign]
     try:
@@ -192,7 +236,12 @@ def _watching_appends() -> Iterator[list[tuple[int, float]]]:
         Ledger.append = append  # type: ignore[method-assign]
 
 
-def _parts(found: Sequence[tuple[int, float]], size: int) -> Iterator[Sequence[tuple[int, float]]]:
+def _rate(appended: Sequence[Appended], kind: int) -> float:
+    seconds = sum(one[kind] for one in appended)
+    return sum(one[0] for one in appended) / seconds if seconds else 0.0
+
+
+def _parts(found: Sequence[Appended], size: int) -> Iterator[Sequence[Appended]]:
     return (found[i : i + size] for i in range(0, len(found) - size + 1, size))
 
 
@@ -211,10 +260,9 @@ def _telling(every: int = 500_000) -> Callable[[Tally], None]:
 def one(stage: str, folder: Path) -> Figures:
     """A stage's figures: its own, wall and processor seconds, and the most memory its process ever held."""
     study = Study.load(folder / "study.toml")
-    wall, processor = time.perf_counter(), time.process_time()
+    clock = _Clock()
     found = STAGES[stage](study, RunFolder(folder / "run"))
-    times = {"wall s": time.perf_counter() - wall, "processor s": time.process_time() - processor}
-    return {**found, **times, "peak MB": _peak()}
+    return {**found, **clock.told("all"), "peak MB": _peak()}
 
 
 def run(folder: Path, trials: int, stages: Sequence[str]) -> dict[str, Figures]:
@@ -228,7 +276,7 @@ def run(folder: Path, trials: int, stages: Sequence[str]) -> dict[str, Figures]:
         figures[stage] = json.loads(done.stdout)
         kept.write_text(json.dumps(figures, indent=1) + "\n")
         for name, value in figures[stage].items():
-            print(f"{stage:10} {name:32} {value:16,.1f}", flush=True)
+            print(f"{stage:10} {name:32}", f"{value:16,.1f}" if isinstance(value, float | int) else value, flush=True)
     return figures
 
 
@@ -237,7 +285,7 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     flags.add_argument("--trials", type=int, default=10_000_000)
     flags.add_argument("--at", type=Path, default=None, help="a folder to keep; else a temporary one")
-    flags.add_argument("--stages", nargs="+", choices=STAGES, default=[s for s in STAGES if s != "report"])
+    flags.add_argument("--stages", nargs="+", choices=STAGES, default=[s for s in STAGES if s not in EXTRA])
     flags.add_argument("--one", choices=STAGES, help=argparse.SUPPRESS)
     given = flags.parse_args()
     if given.one:

@@ -151,37 +151,6 @@ def export(study: Study, run: RunFolder) -> Figures:
     return {**figures, "rows read": len(table), **clock.told("read two columns")}
 
 
-def check(study: Study, run: RunFolder) -> Figures:
-    """Every key recomputed, every seal compared."""
-    from palpate.store.integrity import check_ledger
-
-    return {"kinds of damage": len(check_ledger(run.ledger_path).damage)}
-
-
-def report(study: Study, run: RunFolder) -> Figures:
-    """Measure, and the report."""
-    return {"MB": Results.open(run.path).report().stat().st_size / 2**20}
-
-
-def export(study: Study, run: RunFolder) -> Figures:
-    """All trials as Parquet, and two columns of them read back."""
-    import pyarrow.dataset as ds
-
-    begun = time.perf_counter()
-    ((path, rows),) = Results.open(run.path).export(["trials"], run.path / "export", partition=True)
-    written = time.perf_counter() - begun
-    begun = time.perf_counter()
-    table = ds.dataset(path, partitioning="hive").to_table(columns=["model", "right"])
-    size = sum(part.stat().st_size for part in path.rglob("*.parquet")) / 2**20
-    return {
-        "rows": rows,
-        "rows a second": rows / written,
-        "MB": size,
-        "rows read": len(table),
-        "read s": time.perf_counter() - begun,
-    }
-
-
 STAGES: dict[str, Callable[[Study, RunFolder], Figures]] = {
     "plan": look_at_plan,
     "ask": ask,

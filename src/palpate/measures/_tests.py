@@ -23,13 +23,15 @@ NAN = float("nan")
 class Tested:
     """An estimate with what its verdict needs: the p of "no effect" and the 1 − 2α interval; NaN where there is none.
 
-    ``other``: the value that was tested where it is not the estimate's own (of ba_all, ba_answered).
+    ``other``: the value that was tested where it is not the estimate's own (of ba_all, ba_answered). ``ruling``: how it gets its
+    word, where the measure has no one rule for all.
     """
 
     estimate: Estimate
     p: float = NAN
     narrow: tuple[float, float] = (NAN, NAN)
     other: float | None = None
+    ruling: Verdict | None = None
 
     @property
     def value(self) -> float:
@@ -108,26 +110,53 @@ def tasks_or_prompts(e: Estimate) -> str:
     return "the prompts of all tasks" if "prompt" in e.by else "tasks"
 
 
+def adjusted(tests: Sequence[Tested], family: Callable[[Estimate], Hashable] = over_tasks) -> Array:
+    """(tests,) Holm's p within each ``family``; NaN where there is none."""
+    families: dict[Hashable, list[int]] = {}
+    for at, one in enumerate(tests):
+        families.setdefault(family(one.estimate), []).append(at)
+    found = np.full(len(tests), np.nan)
+    for members in families.values():
+        found[members] = holm([tests[at].p for at in members])
+    return found
+
+
 def with_words(
     tests: Sequence[Tested],
-    ruling: Callable[[Estimate], Verdict | None],
+    ruling: Callable[[Estimate], Verdict | None] = lambda e: None,
     family: Callable[[Estimate], Hashable] = over_tasks,
     name: str | Callable[[Estimate], str] = tasks_or_prompts,
 ) -> Iterator[Estimate]:
     """The estimates in their order, each with its word: Holm within ``family``, which ``name`` calls in the method."""
-    families: dict[Hashable, list[int]] = {}
-    for at, one in enumerate(tests):
-        families.setdefault(family(one.estimate), []).append(at)
-    adjusted = np.full(len(tests), np.nan)
-    for members in families.values():
-        adjusted[members] = holm([tests[at].p for at in members])
-    for one, p in zip(tests, adjusted, strict=True):
-        rule = ruling(one.estimate)
+    for one, p in zip(tests, adjusted(tests, family), strict=True):
+        rule = one.ruling or ruling(one.estimate)
         if rule is None or one.estimate.value is None or not math.isfinite(p):
             yield one.estimate
         else:
             called = name if isinstance(name, str) else name(one.estimate)
             yield judged(one.estimate, rule.word(one, float(p)), rule.rule(called))
+
+
+def by_error(
+    found: Estimate,
+    interval: Interval,
+    *,
+    null: float = 0.0,
+    narrow: Interval | None = None,
+    at: int = 0,
+    ruling: Verdict | None = None,
+) -> Tested:
+    """A finished estimate with the p of ``null`` and its smallest detectable difference, by the error of its interval (…,) ``at``.
+
+    ``narrow``: the 1 − 2α interval, where there is a word for being close to ``null``.
+    """
+    error, freedom = (float(np.ravel(part)[min(at, np.size(part) - 1)]) for part in (interval.error, interval.freedom))
+    if found.value is None or found.low is None or not error > 0:
+        return Tested(found)
+    p = float(two_sided_p((found.value - null) / error, freedom))
+    mde = float(detectable_difference(error, freedom, alpha=1 - found.level))
+    ends = (NAN, NAN) if narrow is None else (float(np.ravel(narrow.low)[at]), float(np.ravel(narrow.high)[at]))
+    return Tested(replace(found, mde=mde if math.isfinite(mde) else None), p, ends, ruling=ruling)
 
 
 def shift(

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made, one_cluster
+from palpate.measures._estimates import Made, made, one_cluster
 from palpate.measures._linear import (
     CLUSTERED,
     CLUSTERED_T,
@@ -22,6 +22,7 @@ from palpate.measures._linear import (
     margins,
     whole,
 )
+from palpate.measures._tests import Ruling, Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.calibration import CalibrationError, calibration_error, calibration_line, equal_bins, logistic, platt_out_of_fold
@@ -30,6 +31,7 @@ from palpate.stats.influence import Linear, change_interval, ratio, share_interv
 from palpate.stats.resampling import Array, cluster_sums, generator
 
 FOLDS, BINS, NULL_DRAWS = 5, 10, 400
+WORDS = ("underconfident", "overconfident")
 ONE_CLASS = "only one class has a margin"
 SEPARATED = "the margins part the classes entirely, or are all alike: no line can be fitted"
 METHOD_NULL = f"y drawn from the probabilities {NULL_DRAWS} times"
@@ -57,13 +59,12 @@ class Calibration:
     }
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """All per cell and per prompt; the verdict is on the slope."""
-        for panel in panels:
-            for cell in cells(panel):
-                yield from _estimates(cell, made(cell, settings.level), settings)
+        """All per cell and per prompt; the verdict is on the slope, and holds over the tasks of a model (Holm)."""
+        all_cells = [cell for panel in panels for cell in cells(panel)]
+        yield from with_words([t for cell in all_cells for t in _estimates(cell, made(cell, settings.level), settings)])
 
 
-def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
     score = margins(cell)
     used = np.isfinite(score) & (cell.seen > 0)
     score = np.where(used, score, 0.0)
@@ -74,10 +75,10 @@ def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[E
     for name, p in (("brier_skill", logistic(score)), ("brier_skill_platt", mapped)):
         skill = _skill(cell, p, used & np.isfinite(p)).with_mean()
         interval = change_interval(skill, 0.0, np.maximum(clusters, 1), batch.level)
-        yield from batch.all(name, skill.value, interval, CLUSTERED_T, why, clusters)
+        yield from map(Tested, batch.all(name, skill.value, interval, CLUSTERED_T, why, clusters))
     yield from _line(cell, score, used, clusters, batch, why)
-    yield from _error(cell, logistic(score), used, clusters, batch, settings, why)
-    yield from _bins(cell, logistic(score), used, batch, why)
+    yield from map(Tested, _error(cell, logistic(score), used, clusters, batch, settings, why))
+    yield from map(Tested, _bins(cell, logistic(score), used, batch, why))
 
 
 def _skill(cell: Cell, probability: Array, used: Flags) -> Linear:
@@ -92,20 +93,15 @@ def _skill(cell: Cell, probability: Array, used: Flags) -> Linear:
         return Linear(1 - brier.value / reference, -brier.influence / reference)
 
 
-def _line(cell: Cell, score: Array, used: Flags, clusters: np.ndarray, batch: Made, why: str) -> Iterator[Estimate]:
+def _line(cell: Cell, score: Array, used: Flags, clusters: np.ndarray, batch: Made, why: str) -> Iterator[Tested]:
+    ruling = Ruling(WORDS, 1 - batch.level, null=1.0, none="no miscalibration shown")
     slope, intercept = calibration_line(score, cell.panel.label, used, cell.panel.cluster, cell.clusters)
     why = SEPARATED if int(clusters[0]) > 1 else why
     for name, line in (("calibration_slope", slope), ("calibration_intercept", intercept)):
         found = line.with_mean()
         interval = change_interval(found, 0.0, np.maximum(clusters, 1), batch.level)
-        for e in batch.all(name, found.value, interval, f"logistic regression, {CLUSTERED_T}", why, clusters):
-            yield judged(e, _word(e), "overconfident where the interval lies below 1, underconfident where above")
-
-
-def _word(e: Estimate) -> str | None:
-    if e.measure != "calibration_slope" or e.low is None or e.high is None:
-        return None
-    return "overconfident" if e.high < 1 else "underconfident" if e.low > 1 else "no miscalibration shown"
+        for at, e in enumerate(batch.all(name, found.value, interval, f"logistic regression, {CLUSTERED_T}", why, clusters)):
+            yield by_error(e, interval, null=1.0, at=at, ruling=ruling) if name == "calibration_slope" else Tested(e)
 
 
 def _error(

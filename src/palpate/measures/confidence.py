@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.measures._cells import REFUSED, Cell, cells
-from palpate.measures._estimates import Made, judged, made, one_cluster
+from palpate.measures._estimates import Made, made, one_cluster
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, NO_MARGIN, NOTHING, Flags, definite, says, whole
-from palpate.measures._tests import clusters_of
+from palpate.measures._tests import Ruling, Tested, by_error, clusters_of, with_words
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
-from palpate.stats.influence import Linear, change_interval, ratio, share_interval
-from palpate.stats.intervals import two_sided_p
+from palpate.stats.influence import Linear, change_interval, ratio, score_error, share_interval
 from palpate.stats.resampling import Array
 from palpate.stats.selective import accepted, augrc, failure_auroc, risk_at
 
 COVERAGE = 0.8
 CURVE = tuple(k / 10 for k in range(1, 11))
+CHANCE = 0.5
 NO_ERROR = "no wrong answer, or no right one: nothing to tell apart"
 NO_REFUSAL = "no trial with a margin was refused, or none was answered"
 ONE_PROMPT = "agreement over wordings needs at least two of the same cell"
@@ -46,13 +46,15 @@ class Confidence:
     headlines: ClassVar[tuple[Headline, ...]] = (Headline("auroc_failure", 0.5, ("risk_at_80", "augrc", "informed_refusal")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Per cell and, by margin, per prompt; ``confidence`` says which confidence."""
+        """Per cell and, by margin, per prompt; ``confidence`` says which confidence. Verdicts hold over the tasks (Holm)."""
+        found: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
                 batch = made(cell, settings.level)
-                yield from _by_margin(cell, batch, settings.thresholds)
-                yield from _by_agreement(cell, batch, settings.thresholds)
-                yield _informed(cell, batch)
+                found += _by_margin(cell, batch, settings.thresholds)
+                found += _by_agreement(cell, batch, settings.thresholds)
+                found.append(_informed(cell, batch))
+        yield from with_words(found)
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,18 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values.transpose(0, 2, 1).reshape(-1, values.shape[1])
 
 
-def _by_margin(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Estimate]:
+def _by_margin(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Tested]:
     margin = _flat(cell.panel.margin[:, cell.at])
     used = _flat(definite(cell)) & np.isfinite(margin)
     right = _flat(says(cell, Outcome.POSITIVE) == cell.positive[:, None, None])
     cluster = np.repeat(cell.panel.cluster, cell.outcome.shape[2])
     answers = _Answers(np.where(used, np.abs(margin), 0.0), right, used, cluster, cell.clusters)
     why = NO_ERROR if np.isfinite(margin).any() else NO_MARGIN
-    for estimate in _of(answers, batch, bounds, why):
-        yield _named(estimate, "margin")
+    for one in _of(answers, batch, bounds, why):
+        yield replace(one, estimate=_named(one.estimate, "margin"))
 
 
-def _by_agreement(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Estimate]:
+def _by_agreement(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Tested]:
     """The majority answer over wordings and repeats, |2p̂ − 1| its confidence; a tie is no answer."""
     positive, answered = (flag.sum(axis=(1, 2)) for flag in (says(cell, Outcome.POSITIVE), definite(cell)))
     share = np.divide(positive, answered, out=np.full(answered.shape, 0.5), where=answered > 0)[:, None]
@@ -97,34 +99,38 @@ def _by_agreement(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Estim
     right = (share > 0.5) == cell.positive[:, None]
     answers = _Answers(np.abs(2 * share - 1), right, used, cell.panel.cluster, cell.clusters)
     whole_cell = replace(batch, prompts=("",))  # the single column is the cell itself, and is not given twice
-    for estimate in _of(answers, whole_cell, bounds, NO_ERROR if len(cell.prompts) > 1 else ONE_PROMPT):
-        if "prompt" not in estimate.by:
-            yield replace(_named(estimate, "agreement"), method=estimate.method.replace("mean over prompts", "per case"))
+    for one in _of(answers, whole_cell, bounds, NO_ERROR if len(cell.prompts) > 1 else ONE_PROMPT):
+        if "prompt" not in one.estimate.by:
+            method = one.estimate.method.replace("mean over prompts", "per case")
+            yield replace(one, estimate=replace(_named(one.estimate, "agreement"), method=method))
 
 
 def _named(estimate: Estimate, confidence: str) -> Estimate:
     return replace(estimate, by={**estimate.by, "confidence": confidence})
 
 
-def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterator[Estimate]:
+def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterator[Tested]:
     at = answers.cluster, answers.clusters
     area = failure_auroc(answers.confidence, answers.right, answers.used, *at)
     accuracy = ratio((answers.right & answers.used).astype(float), answers.used.astype(float), *at)
     counts = np.minimum(*(answers.counts(answers.used & side) for side in (answers.right, ~answers.right)))
     least = bounds.confidence_auroc
     found = area.with_mean()
-    rule = f"usable to abstain by where the interval lies above {least:g}, misleading where below 0.5"
-    for e in batch.all("auroc_failure", found.value, share_interval(found, counts, batch.level), DELONG, why, counts):
-        yield judged(e, _word(e, least), rule)
+    interval = share_interval(found, counts, batch.level)
+    by_score = replace(interval, error=score_error(found, counts, CHANCE))
+    ruling = _Usable(least, 1 - batch.level)
+    for place, e in enumerate(batch.all("auroc_failure", found.value, interval, DELONG, why, counts)):
+        yield by_error(e, by_score, null=CHANCE, at=place, ruling=ruling)
     risk = augrc(accuracy, area).with_mean()
     interval = change_interval(risk, 0.0, np.maximum(counts, 1), batch.level)
     interval = replace(interval, low=np.maximum(interval.low, 0.0), high=np.minimum(interval.high, 0.5))
-    yield from batch.all("augrc", risk.value, interval, CLUSTERED_T, why, counts)
+    yield from map(Tested, batch.all("augrc", risk.value, interval, CLUSTERED_T, why, counts))
     every = answers.counts(answers.used)
     at_80 = risk_at(answers.confidence, answers.right, answers.used, COVERAGE, *at).with_mean()
     why_not = why if why != NO_ERROR else "no definite answer"
-    yield from batch.all("risk_at_80", at_80.value, share_interval(at_80, every, batch.level), CLUSTERED, why_not, every)
-    yield from _curve(answers, batch, why_not)
+    shares = share_interval(at_80, every, batch.level)
+    yield from map(Tested, batch.all("risk_at_80", at_80.value, shares, CLUSTERED, why_not, every))
+    yield from map(Tested, _curve(answers, batch, why_not))
 
 
 def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:
@@ -142,16 +148,28 @@ def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:
         yield replace(found, by={**found.by, "coverage": f"{coverage:g}"}, n_clusters=clusters)
 
 
-def _word(e: Estimate, least: float) -> str | None:
-    if e.low is None or e.high is None:
-        return None
-    return "usable" if e.low > least else "misleading" if e.high < 0.5 else "not shown to be usable"
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    """usable / misleading / not shown to be usable: against chance, and "usable" above the study's own bound besides."""
+
+    least: float
+    alpha: float
+
+    def rule(self, family: str) -> str:
+        besides = "" if self.least == CHANCE else f" and with its interval above {self.least:g}"
+        return f"other than {CHANCE:g} (Holm over {family}): usable to abstain by where above{besides}, misleading where below"
+
+    def word(self, tested: Tested, p: float) -> str:
+        low = tested.estimate.low
+        if p < self.alpha and tested.value < CHANCE:
+            return "misleading"
+        return "usable" if p < self.alpha and low is not None and low > self.least else "not shown to be usable"
 
 
 # ---------------------------------------------------------------- refusals
 
 
-def _informed(cell: Cell, batch: Made) -> Estimate:
+def _informed(cell: Cell, batch: Made) -> Tested:
     """IR = forced error (refused) − forced error (answered), within prompts: weights n₁n₂/(n₁ + n₂), as Mantel & Haenszel's."""
     margin = cell.panel.margin[:, cell.at]
     forced = np.isfinite(margin) & (margin != 0) & cell.read
@@ -164,7 +182,7 @@ def _informed(cell: Cell, batch: Made) -> Estimate:
     method = f"{CLUSTERED_T}, within prompts"
     if not usable.any():
         why = NO_REFUSAL if np.isfinite(margin).any() else NO_MARGIN
-        return batch.estimate("informed_refusal", 0, np.nan, NOTHING, method, why)
+        return Tested(batch.estimate("informed_refusal", 0, np.nan, NOTHING, method, why))
     errors = [ratio((wrong & g).sum(axis=2).astype(float), g.sum(axis=2).astype(float), *at) for g in groups]
     weight = np.where(usable, numbers[0] * numbers[1] / np.maximum(numbers[0] + numbers[1], 1), 0.0)
     weight = weight[usable] / weight.sum()
@@ -175,11 +193,7 @@ def _informed(cell: Cell, batch: Made) -> Estimate:
     interval = change_interval(total, floor, max(clusters, 1), batch.level)
     found = whole(batch, "informed_refusal", total.value, interval, method, one_cluster(batch.clusters[0]), clusters)
     found = replace(found, n_cases=int(groups[0].any(axis=(1, 2)).sum()), n_clusters=refused)
-    if found.value is None:
-        return found
-    shown = float(two_sided_p(total.value / interval.error, interval.freedom)) < 1 - batch.level
-    word = ("informed" if found.value > 0 else "misplaced") if shown else "not shown to be informed"
-    return judged(found, word, "other than 0")
+    return by_error(found, interval, ruling=Ruling(("informed", "misplaced"), 1 - batch.level, none="not shown to be informed"))
 
 
 PARTS = (Confidence(),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -23,11 +23,10 @@ from palpate.measures._linear import (
     whole,
 )
 from palpate.measures._pairing import NULL_IMAGES, OCCLUSIONS, moved, same_cell, with_others
-from palpate.measures._tests import Ruling, Tested, with_words
+from palpate.measures._tests import Ruling, Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.influence import Linear, change_interval, share_interval
-from palpate.stats.intervals import two_sided_p
 from palpate.stats.roc import linear_auroc
 
 METHOD = f"paired with the images as they are, {CLUSTERED_T}"
@@ -49,21 +48,21 @@ class Corruption:
     }
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Per cell and perturbation; the verdict on the slopes holds over the families of a model, task and cell (Holm)."""
+        """Per cell and perturbation; the verdict on the slopes holds over the families and tasks of a model and cell (Holm)."""
         ruling = Ruling(("rises", "falls"), 1 - settings.level, settings.thresholds.corruption_slope, near="robust")
+        found: list[Tested] = []
         for panel, others in with_others(panels):
             for cell in cells(panel):
                 batch = made(cell, settings.level)
-                slopes: list[Tested] = []
                 for family, levels in _families(cell, others).items():
-                    yield from _drops(cell, levels, batch)
-                    yield _flips(cell, family, levels[0], batch)
-                    slopes += _slopes(cell, family, levels, batch)
-                yield from with_words(sorted(slopes, key=_name), lambda e: ruling, lambda e: e.measure, "families")
+                    found += map(Tested, _drops(cell, levels, batch))
+                    found.append(Tested(_flips(cell, family, levels[0], batch)))
+                    found += _slopes(cell, family, levels, batch, ruling)
+        yield from with_words(found, family=_of_model, name="families and tasks")
 
 
-def _name(slope: Tested) -> str:
-    return slope.estimate.measure
+def _of_model(e: Estimate) -> Hashable:
+    return e.measure, e.by["model"], e.by["cell"]
 
 
 def _families(cell: Cell, others: Sequence[Panel]) -> dict[str, list[Cell]]:
@@ -111,7 +110,7 @@ def _floor(clusters: np.ndarray) -> float:
     return float((0.25 / (clusters + 2.0) ** 2).sum())
 
 
-def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made) -> Iterator[Tested]:
+def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made, ruling: Ruling) -> Iterator[Tested]:
     severities = np.array([0.0, *(c.panel.perturbation.severity for c in levels)])
     centred = severities - severities.mean()
     weights = centred / (centred**2).sum()
@@ -125,8 +124,7 @@ def _slopes(cell: Cell, family: str, levels: Sequence[Cell], batch: Made) -> Ite
         wide, narrow = (change_interval(slope, floor, int(clusters.min()), at) for at in (batch.level, 2 * batch.level - 1))
         how = f"{METHOD}; {len(severities)} levels from 0 to {severities.max():g}"
         found = _of(whole(batch, name, slope.value, wide, how, why, int(clusters.min())), cell, used, {"family": family})
-        p = float(two_sided_p(slope.value / wide.error, wide.freedom)) if found.value is not None else np.nan
-        yield Tested(found, p, (float(narrow.low), float(narrow.high)))
+        yield by_error(found, wide, narrow=narrow, ruling=ruling)
 
 
 def _flips(cell: Cell, family: str, mildest: Cell, batch: Made) -> Estimate:

@@ -12,9 +12,10 @@ from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import Made, judged, made
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, class_clusters, clusters_in_use, margins, rate, whole
 from palpate.measures._pairing import NULL_IMAGES, change, kind_counts, rerun_floor, same_cell, with_others
+from palpate.measures._tests import Tested, adjusted, by_error
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
-from palpate.stats.influence import Linear, change_interval, share_interval
+from palpate.stats.influence import Linear, change_interval, score_error, share_interval
 from palpate.stats.information import expected_entropy, miller_madow, plugin_entropy
 from palpate.stats.intervals import Interval
 from palpate.stats.resampling import Array, cluster_sums
@@ -44,26 +45,41 @@ class Image:
     )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Per cell, and per null image; the verdict on image_dependence takes label_dependence into account."""
+        """Per cell, and per null image; the verdict on image_dependence takes label_dependence into account.
+
+        Both are tested over the tasks of a model (Holm), each as a family of its own.
+        """
+        found: list[_Cell] = []
         for panel, others in with_others(panels):
             for cell in cells(panel):
                 batch = made(cell, settings.level)
                 null = {p.perturbation: same_cell(cell, p) for p in others if p.perturbation.name in NULL_IMAGES}
                 nulls = {str(perturbation): c for perturbation, c in null.items() if c is not None}
-                label = _label_dependence(cell, batch)
-                yield _with_verdict(_dependence(cell, list(nulls.values()), batch), label, cell, batch, settings)
-                yield label.estimate
-                yield _information(cell, batch)
-                yield from _on_null_images(cell, nulls, batch)
+                moved, label = _dependence(cell, list(nulls.values()), batch), _label_dependence(cell, batch)
+                found.append(_Cell(moved, label, [_information(cell, batch), *_on_null_images(cell, nulls, batch)]))
+        p = adjusted([one.moved for one in found]), adjusted([one.label for one in found])
+        for one, p_moved, p_label in zip(found, *p, strict=True):
+            yield _with_verdict(one, float(p_moved), float(p_label), settings)
+            yield one.label.estimate
+            yield from one.others
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What one cell gives: image_dependence and label_dependence with their tests, and the rest."""
+
+    moved: Tested
+    label: Tested
+    others: Sequence[Estimate]
 
 
 # ---------------------------------------------------------------- does the image move the answer
 
 
-def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Estimate:
+def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Tested:
     """ID = P(answer ≠ answer to a null image) − rerun floor, the mean over null images and prompts (METHODS E1)."""
     if not nulls:
-        return batch.estimate("image_dependence", 0, np.nan, (np.nan, np.nan), CLUSTERED, NO_NULL)
+        return Tested(batch.estimate("image_dependence", 0, np.nan, (np.nan, np.nan), CLUSTERED, NO_NULL))
     real = kind_counts(cell)
     definite = [kind_counts(null)[..., :2] for null in nulls]  # abstaining on a null image is right, and counted apart
     differs = [change(real, np.concatenate([d, np.zeros((*d.shape[:2], 1))], axis=-1)) for d in definite]
@@ -74,11 +90,15 @@ def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Estimate:
     floor = rerun_floor(cell, [real, *definite])
     if floor is None:
         how = f"{CLUSTERED}; mean over {len(nulls)} null images; one repeat: the rerun floor is taken as 0"
-        return whole(batch, "image_dependence", moved.value, share_interval(moved, count, batch.level), how, NULL_SILENT, count)
-    found = moved - floor
-    interval = change_interval(found, 1 / (count + 2) ** 2, count, batch.level)
+        interval = share_interval(moved, count, batch.level)
+        found = whole(batch, "image_dependence", moved.value, interval, how, NULL_SILENT, count)
+        # With the floor at 0, an answer that moves is movement: there is nothing it could be by chance.
+        return replace(by_error(found, interval), p=0.0 if found.value else 1.0) if found.value is not None else Tested(found)
+    beyond = moved - floor
+    interval = change_interval(beyond, 1 / (count + 2) ** 2, count, batch.level)
     how = f"{CLUSTERED_T}; mean over {len(nulls)} null images; rerun floor {float(floor.value):.3f} taken off"
-    return whole(batch, "image_dependence", found.value, _within(interval, -1.0, 1.0), how, NULL_SILENT, count)
+    found = whole(batch, "image_dependence", beyond.value, _within(interval, -1.0, 1.0), how, NULL_SILENT, count)
+    return by_error(found, interval)
 
 
 def _within(interval: Interval, low: float, high: float) -> Interval:
@@ -136,19 +156,7 @@ def _binomial_slope(share: float, repeats: int, step: float = 1e-5) -> float:
 # ---------------------------------------------------------------- does it see the condition
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
-    """LD with its 1 − 2α interval's upper end."""
-
-    estimate: Estimate
-    narrow_high: float
-
-    def reversed(self, bound: float) -> bool:
-        """True where what it tells apart is shown to go against the labels."""
-        return self.estimate.high is not None and self.estimate.high < -bound
-
-
-def _label_dependence(cell: Cell, batch: Made) -> _Label:
+def _label_dependence(cell: Cell, batch: Made) -> Tested:
     score, how = _score(cell)
     used = np.isfinite(score)
     positive = np.broadcast_to(cell.positive[:, None], used.shape)
@@ -157,7 +165,9 @@ def _label_dependence(cell: Cell, batch: Made) -> _Label:
     wide, narrow = (share_interval(area, clusters, at) for at in (batch.level, 2 * batch.level - 1))
     shifted = replace(wide, low=wide.low - 0.5, high=wide.high - 0.5)
     found = whole(batch, "label_dependence", area.value - 0.5, shifted, f"{DELONG}; {how}", NOT_BOTH, clusters)
-    return _Label(found, float(narrow.high[0]) - 0.5)
+    # The score test of the AUROC against 0.5, which agrees with its interval.
+    by_score = replace(shifted, error=score_error(area, clusters, 0.5))
+    return by_error(found, by_score, narrow=replace(narrow, low=narrow.low - 0.5, high=narrow.high - 0.5))
 
 
 def _score(cell: Cell) -> tuple[Array, str]:
@@ -174,29 +184,32 @@ def _score(cell: Cell) -> tuple[Array, str]:
         return (votes / total)[:, None], "of the share of positive answers (no margins)"
 
 
-def _with_verdict(found: Estimate, label: _Label, cell: Cell, batch: Made, settings: MeasureSettings) -> Estimate:
-    bounds = settings.thresholds
+def _with_verdict(one: _Cell, p_moved: float, p_label: float, settings: MeasureSettings) -> Estimate:
+    bounds, level = settings.thresholds, settings.level
     rule = (
-        f"uses the image where this and label_dependence lie above {bounds.image_dependence:g} and {bounds.label_dependence:g}; "
-        f"sees, but says the opposite where label_dependence lies below {-bounds.label_dependence:g}; "
+        f"(both Holm over tasks) uses the image where this and label_dependence lie above {bounds.image_dependence:g} and "
+        f"{bounds.label_dependence:g}; sees, but says the opposite where label_dependence lies below {-bounds.label_dependence:g}; "
         f"ignores it where this does not, and lies below {bounds.ignored:g}; looks but blind where this does, and label_dependence "
-        f"does not and lies below {bounds.blind:g} ({100 * (2 * batch.level - 1):.3g} % interval)"
+        f"does not and lies below {bounds.blind:g} ({100 * (2 * level - 1):.3g} % interval)"
     )
-    return judged(found, _word(found, label, bounds), rule)
+    shown = p_moved < 1 - level, p_label < 1 - level
+    return judged(one.moved.estimate, _word(one.moved.estimate, one.label, shown, bounds), rule)
 
 
-def _word(found: Estimate, label: _Label, bounds: Thresholds) -> str | None:
+def _word(found: Estimate, label: Tested, shown: tuple[bool, bool], bounds: Thresholds) -> str | None:
+    """``shown``: whether ID and LD are other than 0, over all tasks."""
     if found.low is None or found.high is None:
         return None
-    if found.low <= bounds.image_dependence:
+    if not shown[0] or found.low <= bounds.image_dependence:
         return "ignores the image" if found.high < bounds.ignored else "undetermined"
-    if label.estimate.low is None:
+    low, high = label.estimate.low, label.estimate.high
+    if low is None or high is None:
         return "undetermined"
-    if label.estimate.low > bounds.label_dependence:
+    if shown[1] and low > bounds.label_dependence:
         return "uses the image"
-    if label.reversed(bounds.label_dependence):
+    if shown[1] and high < -bounds.label_dependence:
         return "sees, but says the opposite"
-    return "looks but blind" if label.narrow_high < bounds.blind else "undetermined"
+    return "looks but blind" if label.narrow[1] < bounds.blind else "undetermined"
 
 
 # ---------------------------------------------------------------- what is said where nothing is shown
@@ -208,7 +221,7 @@ def _on_null_images(cell: Cell, nulls: Mapping[str, Cell], batch: Made) -> Itera
     groups += [({"null_image": name}, [null]) for name, null in nulls.items()]
     for more, members in groups:
         if more:
-            yield _named(_dependence(cell, members, batch), more)
+            yield _named(replace(_dependence(cell, members, batch).estimate, mde=None), more)
         counts = [kind_counts(null) for null in members]
         read = np.sum([c.sum(axis=-1) for c in counts], axis=0) if counts else np.zeros((len(cell.panel.cases), len(cell.prompts)))
         for name, kinds in (("mirage_rate", [0]), ("null_answer_rate", [0, 1])):

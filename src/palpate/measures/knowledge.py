@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -23,11 +23,11 @@ from palpate.measures._linear import (
     shares,
     whole,
 )
+from palpate.measures._tests import Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.folds import grouped_folds
 from palpate.stats.influence import Linear, change_interval, spread_noise
-from palpate.stats.intervals import two_sided_p
 from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import linear_auroc
 from palpate.stats.threshold import right_in_sample, right_out_of_fold
@@ -58,13 +58,15 @@ class Knowledge:
     headlines: ClassVar[tuple[Headline, ...]] = (Headline("criterion_loss", 0.0, ("ba_own_threshold", "spread_difference")),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """All per cell; ba_own_threshold per prompt too."""
+        """All per cell; ba_own_threshold per prompt too. The verdict on criterion_loss holds over the tasks of a model (Holm)."""
+        found: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
-                yield from _estimates(cell, made(cell, settings.level), settings)
+                found += _estimates(cell, made(cell, settings.level), settings)
+        yield from with_words(found)
 
 
-def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
     score = margins(cell)
     used = np.isfinite(score) & (cell.seen > 0)
     label, cluster = cell.panel.label, cell.panel.cluster
@@ -79,16 +81,17 @@ def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[E
     clusters = class_clusters(cell, fitted)
     why = ONE_CLASS if used.any() else NO_MARGIN
     yield _loss((own, best, said), clusters, batch, settings, why)
-    yield from shares(batch, "ba_own_threshold", own, clusters.min(axis=0), why, METHOD_FOLDS)
+    yield from map(Tested, shares(batch, "ba_own_threshold", own, clusters.min(axis=0), why, METHOD_FOLDS))
     positive = np.broadcast_to(cell.positive[:, None], used.shape)
     area = linear_auroc(score, positive, used, cluster, cell.clusters)
     ba = balanced(cell, cell.right * used, used.astype(float))
-    yield from _spreads(ba, area, int(class_clusters(cell, used).min(axis=0)[0]), batch, settings.thresholds, why)
+    least = int(class_clusters(cell, used).min(axis=0)[0])
+    yield from map(Tested, _spreads(ba, area, least, batch, settings.thresholds, why))
 
 
 def _loss(
     rates: tuple[Linear, Linear, Linear], clusters: NDArray[np.int64], batch: Made, settings: MeasureSettings, why: str
-) -> Estimate:
+) -> Tested:
     """L_crit = BA* − BA_all, prompts averaged, paired by case (METHODS L4). ``rates``: BA* out of fold, BA* in sample, BA_all.
 
     A threshold fitted on other cases falls short of the best one, and one fitted on the same cases overshoots it: the low end is
@@ -106,22 +109,34 @@ def _loss(
     interval = replace(interval, high=np.maximum(interval.high, high(most, batch.level)))
     narrow = max(float(high(s, 2 * batch.level - 1)) for s in (loss, most))
     found = whole(batch, "criterion_loss", loss.value, interval, METHOD_LOSS, why, count)
-    bounds, alpha = settings.thresholds, 1 - batch.level
-    p = float(two_sided_p(loss.value / interval.error, interval.freedom)) if found.value is not None else np.nan
-    near = f"{100 * (1 - 2 * alpha):.3g} % interval below {bounds.equivalence:g}"
-    rule = f"threshold problem where above {bounds.latent:g}; else, with its {near}, knowledge problem"
-    rule += f" where ba_own_threshold lies below {bounds.enough:g}, nothing lost otherwise"
-    return judged(found, _word(found, p, narrow, float(high(top, batch.level)), bounds, alpha), rule)
+    return by_error(found, interval, ruling=_Loss(narrow, float(high(top, batch.level)), settings.thresholds, 1 - batch.level))
 
 
-def _word(loss: Estimate, p: float, narrow_high: float, best_high: float, bounds: Thresholds, alpha: float) -> str | None:
-    if loss.value is None or loss.low is None:
-        return None
-    if loss.low > bounds.latent and p < alpha:
-        return "threshold problem"
-    if narrow_high >= bounds.equivalence:
-        return "undetermined"
-    return "knowledge problem" if best_high < bounds.enough else "nothing lost"
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """threshold problem / knowledge problem / nothing lost / undetermined. The high ends: of the loss at 1 − 2α, and of BA*."""
+
+    narrow_high: float
+    best_high: float
+    bounds: Thresholds
+    alpha: float
+
+    def rule(self, family: str) -> str:
+        near = f"{100 * (1 - 2 * self.alpha):.3g} % interval below {self.bounds.equivalence:g}"
+        rule = (
+            f"threshold problem where above {self.bounds.latent:g} (Holm over {family}); else, with its {near}, knowledge problem"
+        )
+        return f"{rule} where ba_own_threshold lies below {self.bounds.enough:g}, nothing lost otherwise"
+
+    def word(self, tested: Tested, p: float) -> str | None:
+        low = tested.estimate.low
+        if low is None:
+            return None
+        if low > self.bounds.latent and p < self.alpha:
+            return "threshold problem"
+        if self.narrow_high >= self.bounds.equivalence:
+            return "undetermined"
+        return "knowledge problem" if self.best_high < self.bounds.enough else "nothing lost"
 
 
 def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, bounds: Thresholds, why: str) -> Iterator[Estimate]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from palpate.measures._cells import Cell, cells
-from palpate.measures._estimates import Made, judged, made
+from palpate.measures._estimates import Made, made
 from palpate.measures._linear import (
     CLUSTERED,
     CLUSTERED_T,
@@ -23,12 +23,11 @@ from palpate.measures._linear import (
     rate,
     whole,
 )
+from palpate.measures._tests import Ruling, Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel, Prompt
 from palpate.parts import MeasureSettings
 from palpate.stats.influence import Linear, change_interval, share_interval
-from palpate.stats.intervals import two_sided_p
 from palpate.stats.resampling import Array
-from palpate.stats.verdicts import four_way
 
 FACTOR, FOR, AGAINST = "suggestion", "for", "against"
 METHOD_SHARE = f"{CLUSTERED_T} (delta method)"
@@ -51,12 +50,14 @@ class Suggestion:
     }
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Per cell that has twins for and against; nothing else."""
+        """Per cell that has twins for and against; nothing else. Verdicts hold over the tasks of a model (Holm)."""
+        found: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
                 twins = _twins([panel.prompts[p] for p in cell.at])
                 if twins:
-                    yield from _estimates(_Contrast(cell, twins), made(cell, settings.level), settings)
+                    found += _estimates(_Contrast(cell, twins), made(cell, settings.level), settings)
+        yield from with_words(found)
 
 
 def _twins(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
@@ -88,7 +89,7 @@ class _Contrast:
         return np.where(positive, first, second), np.where(positive, second, first)
 
 
-def _estimates(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+def _estimates(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
     cell = contrast.cell
     seen = np.prod(contrast.both(cell.seen), axis=0)
     agree, conflict = (balanced(cell, right * seen, seen).mean() for right in contrast.by_agreement(cell.right))
@@ -97,7 +98,7 @@ def _estimates(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> I
     yield _effect(agree - conflict, clusters, batch, settings)
     for name, share in (("accuracy_agreeing", agree), ("accuracy_conflicting", conflict)):
         interval = share_interval(share, least, batch.level)
-        yield whole(batch, name, share.value, interval, f"{CLUSTERED}; {_count(contrast)}", ONE_CLASS, least)
+        yield Tested(whole(batch, name, share.value, interval, f"{CLUSTERED}; {_count(contrast)}", ONE_CLASS, least))
     yield from _margins(contrast, batch, settings)
 
 
@@ -105,22 +106,17 @@ def _count(contrast: _Contrast) -> str:
     return f"mean over {len(contrast.twins)} pairs of wordings"
 
 
-def _effect(effect: Linear, clusters: np.ndarray, batch: Made, settings: MeasureSettings) -> Estimate:
+def _effect(effect: Linear, clusters: np.ndarray, batch: Made, settings: MeasureSettings) -> Tested:
     least = int(clusters.min())
     floor = float((0.25 / (clusters + 2.0) ** 2).sum())
     wide, narrow = (change_interval(effect, floor, max(least, 1), at) for at in (batch.level, 2 * batch.level - 1))
     found = whole(batch, "suggestion_effect", effect.value, wide, f"paired, {CLUSTERED_T}", ONE_CLASS, least)
-    if found.value is None:
-        return found
     margin, alpha = settings.thresholds.equivalence, 1 - batch.level
-    p = float(two_sided_p(effect.value / wide.error, wide.freedom))
-    ends = float(narrow.low), float(narrow.high)
-    word = four_way(found.value, p, ends, margin=margin, alpha=alpha, words=("swayed by the text", "contrary to the text"))
-    near = f"not swayed if its {100 - 200 * alpha:.3g} % interval is within {margin:g} of it"
-    return judged(found, "not swayed" if word == "equivalent" else word, f"swayed where other than 0; {near}")
+    ruling = Ruling(("swayed by the text", "contrary to the text"), alpha, margin, near="not swayed")
+    return by_error(found, wide, narrow=narrow, ruling=ruling)
 
 
-def _margins(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> Iterator[Estimate]:
+def _margins(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
     """The margin's swing by the text, and by the image under the same texts (METHODS E2, both as whole swings)."""
     cell = contrast.cell
     first, second = contrast.both(margins(cell))
@@ -133,20 +129,18 @@ def _margins(contrast: _Contrast, batch: Made, settings: MeasureSettings) -> Ite
     why = ONE_CLASS if used.any() else NO_MARGIN
     sway = text.times(0.5)
     interval = change_interval(sway, 0.0, max(least, 1), batch.level)
-    yield whole(batch, "suggestion_sway", sway.value, interval, f"{CLUSTERED_T}; {_count(contrast)}", why, least)
+    yield Tested(whole(batch, "suggestion_sway", sway.value, interval, f"{CLUSTERED_T}; {_count(contrast)}", why, least))
     total = text + image
     if least >= 2 and np.isfinite(total.value) and not change_interval(total, 0.0, least, batch.level).low > 0:
-        yield batch.estimate("text_share", 0, np.nan, NOTHING, METHOD_SHARE, NEITHER)
+        yield Tested(batch.estimate("text_share", 0, np.nan, NOTHING, METHOD_SHARE, NEITHER))
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         value = text.value / total.value
         share = Linear(np.asarray(value), (text.influence - value * total.influence) / total.value)
-    found = whole(batch, "text_share", value, change_interval(share, 0.0, max(least, 1), batch.level), METHOD_SHARE, why, least)
+    interval = change_interval(share, 0.0, max(least, 1), batch.level)
+    found = whole(batch, "text_share", value, interval, METHOD_SHARE, why, least)
     half = settings.thresholds.text_share
-    word = None
-    if found.low is not None and found.high is not None:
-        word = "follows the text" if found.low > half else "follows the image" if found.high < half else "undetermined"
-    yield judged(found, word, f"follows the text where the interval lies above {half:g}, the image where it lies below")
+    yield by_error(found, interval, null=half, ruling=Ruling(("follows the text", "follows the image"), 1 - batch.level, null=half))
 
 
 PARTS = (Suggestion(),)

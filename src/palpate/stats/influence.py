@@ -107,6 +107,13 @@ def share_interval(statistic: Linear, clusters: ArrayLike, level: float) -> Inte
     return Interval(low, high, error, freedom)
 
 
+def score_error(statistic: Linear, clusters: ArrayLike, null: float) -> Array:
+    """Standard error that a statistic in [0, 1] would have at ``null``, on its effective sample size: for a test that agrees with
+    ``share_interval`` (the score test)."""
+    size = effective_size_of(statistic.value, statistic.variance(clusters), statistic.informative, clusters)
+    return np.asarray(np.sqrt(null * (1 - null) / size))
+
+
 def change_interval(
     statistic: Linear, floor: ArrayLike, clusters: ArrayLike, level: float, *, besides: ArrayLike = 0.0
 ) -> Interval:

@@ -97,7 +97,9 @@ def _by_agreement(cell: Cell, batch: Made, bounds: Thresholds) -> Iterator[Teste
     share = np.divide(positive, answered, out=np.full(answered.shape, 0.5), where=answered > 0)[:, None]
     used = (share != 0.5) & (len(cell.prompts) > 1)
     right = (share > 0.5) == cell.positive[:, None]
-    answers = _Answers(np.abs(2 * share - 1), right, used, cell.panel.cluster, cell.clusters)
+    # Of whole numbers, so that as many for as against are as confident to the last digit, and tie.
+    lead = np.abs(2 * positive - answered) / np.maximum(answered, 1)
+    answers = _Answers(lead[:, None], right, used, cell.panel.cluster, cell.clusters)
     whole_cell = replace(batch, prompts=("",))  # the single column is the cell itself, and is not given twice
     for one in _of(answers, whole_cell, bounds, NO_ERROR if len(cell.prompts) > 1 else ONE_PROMPT):
         if "prompt" not in one.estimate.by:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -60,13 +61,18 @@ class Knowledge:
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """All per cell; ba_own_threshold per prompt too. The verdict on criterion_loss holds over the tasks of a model (Holm)."""
         found: list[Tested] = []
-        for panel in panels:
-            for cell in cells(panel):
-                found += _estimates(cell, made(cell, settings.level), settings)
+        every = [cell for panel in panels for cell in cells(panel)]
+        tasks = Counter(_of_model(cell) for cell in every)
+        for cell in every:
+            found += _estimates(cell, made(cell, settings.level), tasks[_of_model(cell)], settings)
         yield from with_words(found)
 
 
-def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
+def _of_model(cell: Cell) -> tuple[str, ...]:
+    return cell.panel.model, cell.name, str(cell.panel.perturbation)
+
+
+def _estimates(cell: Cell, batch: Made, tasks: int, settings: MeasureSettings) -> Iterator[Tested]:
     score = margins(cell)
     used = np.isfinite(score) & (cell.seen > 0)
     label, cluster = cell.panel.label, cell.panel.cluster
@@ -86,7 +92,7 @@ def _estimates(cell: Cell, batch: Made, settings: MeasureSettings) -> Iterator[T
     area = linear_auroc(score, positive, used, cluster, cell.clusters)
     ba = balanced(cell, cell.right * used, used.astype(float))
     least = int(class_clusters(cell, used).min(axis=0)[0])
-    yield from map(Tested, _spreads(ba, area, least, batch, settings.thresholds, why))
+    yield from map(Tested, _spreads(ba, area, least, batch, tasks, settings.thresholds, why))
 
 
 def _loss(
@@ -139,7 +145,7 @@ class _Loss:
         return "knowledge problem" if self.best_high < self.bounds.enough else "nothing lost"
 
 
-def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, bounds: Thresholds, why: str) -> Iterator[Estimate]:
+def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, tasks: int, bounds: Thresholds, why: str) -> Iterator[Estimate]:
     defined = np.isfinite(area.value)
     prompts = int(defined.sum())
     if prompts < 2 or clusters < 2:
@@ -156,13 +162,17 @@ def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, bounds: Thres
     correlation = float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
     low, high = spread_difference(of_ba, of_area, correlation)
     difference = batch.estimate("spread_difference", 0, of_ba.sigma - of_area.sigma, (low, high), METHOD_DIFFERENCE, why)
+    strict = 1 - (1 - batch.level) / tasks
+    first, second = (_of(statistic, defined, clusters, strict) for statistic in (ba, area))
+    sure = spread_difference(first, second, correlation)[0]
     word = "undetermined"
-    if low > bounds.threshold_problem:
+    if sure > bounds.threshold_problem:
         word = "threshold problem"
     elif of_area.low > bounds.fragile:
         word = "wording changes what is seen"
-    rule = f"threshold problem where above {bounds.threshold_problem:g}; else, wording changes what is seen where auroc_spread lies"
-    rule += f" above {bounds.fragile:g}"
+    over = "" if tasks == 1 else f" at {100 * strict:.4g} % (Bonferroni over {tasks} tasks)"
+    rule = f"threshold problem where above {bounds.threshold_problem:g}{over}; else, wording changes what is seen where "
+    rule += f"auroc_spread lies above {bounds.fragile:g}"
     yield judged(difference, word, rule)
 
 

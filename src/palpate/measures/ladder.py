@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
+from palpate.measures._tests import Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings
 from palpate.rung import Rung
@@ -68,11 +69,36 @@ class Ladder:
     headlines: ClassVar[tuple[Headline, ...]] = (Headline("representation_loss", 0.0),)
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """All per cell of which inner states were probed; nothing for other panels."""
+        """All per cell of which inner states were probed; nothing for other panels.
+
+        Holm is over the steps of one ladder; of representation_loss, over the tasks of a model.
+        """
+        found: list[Tested] = []
         for panel in panels:
             for cell in cells(panel):
                 if cell.name in panel.rungs:
-                    yield from _Walk(cell, settings).estimates()
+                    walk = _Walk(cell, settings)
+                    found += map(Tested, walk.estimates())
+                    found += walk.representation()
+        yield from with_words(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Latent:
+    """latent / nothing more inside / undetermined, of representation_loss."""
+
+    bound: float
+    small: bool  # its 1 − 2α interval lies below the margin of equivalence
+    alpha: float
+
+    def rule(self, family: str) -> str:
+        return f"latent where above {self.bound:g} (Holm over {family})"
+
+    def word(self, tested: Tested, p: float) -> str | None:
+        low = tested.estimate.low
+        if p < self.alpha and low is not None and low > self.bound:
+            return "latent"
+        return "nothing more inside" if self.small else "undetermined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +145,6 @@ class _Walk:
             if rung.width is not None:
                 yield self._width(rung, rung.width)
         yield from self._losses()
-        if "hidden" in self.rungs and "margin" in self.rungs:
-            yield self._representation()
 
     def _said(self) -> dict[str, Rung]:
         """The last stages: margin and text of the first wording of the cell."""
@@ -273,17 +297,16 @@ class _Walk:
         by_class = [change[:, self.label[used] == y].mean(axis=1) for y in (0, 1)]
         return float(np.var((by_class[0] + by_class[1]) / 2, ddof=1))
 
-    def _representation(self) -> Estimate:
+    def representation(self) -> Iterator[Tested]:
+        """What is known inside and not said, where both stages are there."""
+        if "hidden" not in self.rungs or "margin" not in self.rungs:
+            return
         loss = self._loss("hidden", "margin")
         used = self._both("hidden", "margin")
         found = self._made("representation_loss", {}, loss.statistic, loss.interval, TRAINED, used, loss.clusters)
-        if found.value is None or found.low is None:
-            return found
-        bound = self.settings.thresholds.latent
-        word = "latent" if found.low > bound else "undetermined"
-        if word != "latent" and float(loss.narrow.high) < self.settings.thresholds.equivalence:
-            word = "nothing more inside"
-        return judged(found, word, f"latent where the interval lies above {bound:g}")
+        bounds = self.settings.thresholds
+        ruling = _Latent(bounds.latent, float(loss.narrow.high) < bounds.equivalence, 1 - self.settings.level)
+        yield by_error(found, loss.interval, ruling=ruling)
 
     def _made(
         self,

@@ -98,7 +98,7 @@ TURNED |= {b: a for a, b in TURNED.items()}
 """What changes its name."""
 ONE_SIDED = {
     **dict.fromkeys(("f1_all", "f1_nr"), "F1 is of the condition alone"),
-    "ece": "bins of equally many cases, counted from one end",
+    **dict.fromkeys(("ece", "present_in_bin", "said_in_bin"), "bins of equally many cases, counted from one end"),
     **dict.fromkeys(("ece_null", "ece_corrected"), "bins of equally many cases, counted from one end"),
     "mirage_rate": "what is asserted of an image that shows nothing",
     **dict.fromkeys(("suggestion_effect", "accuracy_agreeing", "accuracy_conflicting"), "what a text suggests is the condition"),

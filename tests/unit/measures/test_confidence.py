@@ -104,7 +104,7 @@ def test_by_agreement_it_is_the_majority_of_each_case():
     found = of(one, "agreement")
     share = (one.outcome[:, :, 0] == 0).mean(axis=1)
     right = (share > 0.5) == (one.label == 1)
-    assert found["auroc_failure"].value == pytest.approx(roc_auc_score(right, np.abs(2 * share - 1)))
+    assert found["auroc_failure"].value == pytest.approx(roc_auc_score(right, np.abs(2 * share - 1).round(9)))
     assert found["auroc_failure"].by["confidence"] == "agreement"
     assert all(
         "prompt" not in e.by for e in Confidence().measure([one], MeasureSettings()) if e.by.get("confidence") == "agreement"

@@ -60,7 +60,7 @@ def _expenses(outlook: Outlook) -> list[Any]:
     notes = []
     if any(e.seconds is None for e in outlook.expenses):
         notes.append("Time is not known before a pilot: `palpate plan STUDY --pilot RUN` takes it from a small run.")
-    if any(e.money is None for e in outlook.expenses):
+    if {e.money is None for e in outlook.expenses} == {True, False}:
         notes.append("No price is given for some models: [prices.MODEL] input = …, output = … (per million tokens).")
     return [table, *notes]
 

@@ -109,7 +109,7 @@ def render_plan(plan: PlanSummary) -> str:
     for name, *numbers in plan.tasks:
         table.add_row(Text(name), *map(str, numbers))
     left = plan.trials - plan.answered
-    closing = f"{plan.trials:,} questions ({len(plan.models)} models, {plan.blocks:,} images shown)"
+    closing = f"{plan.trials:,} questions ({words.count(len(plan.models), 'model')}, {words.count(plan.blocks, 'image')} shown)"
     closing += f"; {plan.answered:,} answered in {plan.out}, {left:,} to ask." if plan.out else "."
     left_out = sum(row[-1] for row in plan.tasks)
     named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."

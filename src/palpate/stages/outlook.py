@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 
 import numpy as np
 
 from palpate.errors import StudyError
 from palpate.nouns import Prompt
+from palpate.parts import Model, ServedModel
+from palpate.registry import part
 from palpate.stages.pilot import Pilot, Usage
 from palpate.stages.plan import Plan
 from palpate.stats.power import Alike, Resolution, resolution
@@ -72,10 +74,20 @@ def usage(plan: Plan, model: str, found: Pilot | None) -> tuple[dict[bool, Usage
         if others:
             means = {c: _mean([u for (_, closed), u in found.usage.items() if closed is c]) for c in (True, False)}
             return _both({c: u for c, u in means.items() if u is not None}), "others"
-    texts = {c: [p.text for t in plan.study.tasks for p in t.prompts if p.form.closed is c] for c in (True, False)}
-    asked = {c: np.mean([len(t) for t in found_texts]) if found_texts else 0.0 for c, found_texts in texts.items()}
-    tokens = {c: float(asked[c]) / CHARACTERS_PER_TOKEN + IMAGE_TOKENS for c in asked}
-    return {c: Usage(tokens[c], ANSWER_TOKENS[c], None) for c in tokens}, "assumed"
+    prompts = {c: [p for t in plan.study.tasks for p in t.prompts if p.form.closed is c] for c in (True, False)}
+    tokens = _served_tokens(plan, model) or (lambda p: len(p.text) / CHARACTERS_PER_TOKEN + IMAGE_TOKENS)
+    each = {c: float(np.mean([tokens(p) for p in prompts[c]])) if prompts[c] else 0.0 for c in prompts}
+    return {c: Usage(each[c], ANSWER_TOKENS[c], None) for c in each}, "assumed"
+
+
+def _served_tokens(plan: Plan, model: str) -> Callable[[Prompt], float] | None:
+    """What a served model's own options reckon a question to take: the plan says the same of it wherever it speaks of tokens."""
+    spec = next(m for m in plan.study.models if m.name == model)
+    built: Model = part("models", spec.kind).build(spec)
+    try:
+        return (lambda p: built.tokens(p, image=True)[0]) if isinstance(built, ServedModel) else None
+    finally:
+        built.close()
 
 
 def _both(found: dict[bool, Usage]) -> dict[bool, Usage]:

@@ -128,15 +128,28 @@ def test_the_verb_shows_both_tables(cli: Cli, small_study: Path, finished: Path,
         "smallest difference of two models",
         "images for 5 points",
         "assumed",
-        "[prices.MODEL]",
     ):
         assert text in shown
+    assert "[prices.MODEL]" not in shown, "models on this machine need no price"
+    one = small_study.with_name("priced.toml")
+    one.write_text(small_study.read_text() + "\n[prices.base]\ninput = 1\noutput = 1\n")
+    assert "[prices.MODEL]" in cli("plan", one, "--out", tmp_path / "none").stdout
     machine = json.loads(cli("plan", small_study, "--pilot", finished, "--format", "json").stdout)
     assert machine["tasks"][0]["images"] == 12
     assert machine["outlook"]["resolutions"]["pneumonia_cxr"]["prompts"] == 8
     assert "KEY=VALUE" in cli("plan", small_study, "--assume", "icc", exit_code=2).stderr
     assert "no such run folder" in cli("plan", small_study, "--pilot", tmp_path / "none", exit_code=2).stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_of_a_served_model_the_plan_says_one_number_of_tokens(edited: Edit) -> None:
+    old = 'kind = "scripted"\naccuracy = 0.7\nrefusal_rate = 0.05'
+    study = edited(old, 'kind = "endpoint"\nbase_url = "http://127.0.0.1:9/v1"\ntokens_per_image = 700')
+    summary = plan_summary(Study.load(study))
+    assert summary.outlook is not None
+    (sending,) = summary.sendings
+    assert summary.outlook.expenses[0].tokens_in == pytest.approx(sending.cost.tokens_in)
+    assert 144 * 700 < sending.cost.tokens_in < 144 * 900
 
 
 def test_the_library_prints_the_same(small_study: Path) -> None:

@@ -192,19 +192,38 @@ def render_trial(history: TrialHistory) -> str:
 
 
 def render_answers(found: FoundAnswers, run: str) -> str:
-    """Answers with the keys by which `palpate show` tells all about one."""
+    """Answers by case and model, with the keys by which `palpate show` tells all about one."""
     if not found.answers:
         return render(Text("no answer is like that"))
-    table = _table("key", "model", "case", "wording", "read as", "answer")
-    for a, label in found.answers:
-        outcome = next((r.outcome for r in a.readings if r.by == found.read_by), None)
-        symbol, word = words.judged(ExampleAnswer(a.model, a.prompt.name, "", "", outcome), label)
-        case = a.case if a.perturbation.name == "none" else f"{a.case}, {a.perturbation}"
-        said = f"no answer: {a.error}" if a.status is Status.ERROR else a.text
-        cells = (a.key[:KEY], a.model, case, a.prompt.name, f"{symbol} {word}", said)
-        table.add_row(*(Text(words.line(cell)) for cell in cells))
-    more = f"{found.total:,} answers are like that; these are {len(found.answers):,}. " if found.total > len(found.answers) else ""
-    return render(table, Text(f"{more}All about one: palpate show {run} {found.answers[0][0].key[:KEY]}"))
+    parts: list[Table | Text | str] = []
+    for heading, group in groupby(found.answers, key=_of_case):
+        parts.append(Text(heading, style="bold"))
+        for a, label in group:
+            outcome = next((r.outcome for r in a.readings if r.by == found.read_by), None)
+            symbol, word = words.judged(ExampleAnswer(a.model, a.prompt.name, "", "", outcome), label)
+            said = f"no answer: {a.error}" if a.status is Status.ERROR else a.text
+            parts.append(_columns((a.key[:KEY], KEY), (f"{symbol} {word}", 19), (a.prompt.name, 20), (said, LETTERS)))
+    if found.total > len(found.answers):
+        parts.append(Text(f"{found.total:,} answers are like that; these are {len(found.answers):,}."))
+    return render(*parts, Text(f"All about one: palpate show {run} {found.answers[0][0].key[:KEY]}"))
+
+
+def _columns(*cells: tuple[str, int]) -> Text:
+    """One line: texts cut or filled to so many columns each."""
+    line = Text()
+    for text, width in cells:
+        cell = Text(words.line(text))
+        cell.truncate(width, overflow="ellipsis", pad=True)
+        line.append_text(cell).append("  ")
+    line.rstrip()
+    line.truncate(shutil.get_terminal_size((100, 24)).columns, overflow="ellipsis")
+    return line
+
+
+def _of_case(answer: tuple[ShownAnswer, int]) -> str:
+    a, label = answer
+    change = "" if a.perturbation.name == "none" else f", {a.perturbation}"
+    return f"{words.line(a.case)}{change}, {words.line(a.model)}: the condition is {'present' if label else 'absent'}"
 
 
 def render_catalogue(rows: Sequence[tuple[str, str]]) -> str:

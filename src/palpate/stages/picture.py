@@ -95,13 +95,16 @@ def leading(states: NDArray[np.float32]) -> NDArray[np.float32]:
 def tsne(components: NDArray[np.float32], perplexity: float, seed: int) -> NDArray[np.float32]:
     """(n, 2) by scikit-learn; the same for the same seed on the same machine."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     width = components.shape[1]
     padded = np.pad(components, ((0, 0), (0, max(0, 2 - width))))
     spread = max(float(padded[:, 0].std()), 1e-12)
     start = padded[:, :2] / spread * 1e-4
     drawing = TSNE(2, perplexity=perplexity, init=start, learning_rate="auto", random_state=seed % 2**32)
-    return np.asarray(drawing.fit_transform(padded), np.float32)
+    # So few cases are not worth sharing out: on a busy machine its threads wait for one another, twenty times as long.
+    with threadpool_limits(1):
+        return np.asarray(drawing.fit_transform(padded), np.float32)
 
 
 def umap(components: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

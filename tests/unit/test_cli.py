@@ -105,7 +105,10 @@ def test_every_verb_explains_itself(cli: Cli, verb: str, flag: str) -> None:
 def test_help_lists_every_verb_with_a_line(cli: Cli) -> None:
     shown = cli("--help").output
     for verb in VERBS:
-        assert re.search(rf"^  {verb} +\w.{{15,}}", shown, re.MULTILINE), verb
+        assert re.search(rf"^  {verb} +\w.{{7,}}", shown, re.MULTILINE), verb
+    assert not re.search(r"\w\.\.\.$", shown, re.MULTILINE), "no line is cut"
+    assert shown.index("Begin:") < shown.index("Run:") < shown.index("Look:") < shown.index("Hand on:")
+    assert "Others:" not in shown
     assert cli("--version").output == "palpate, version 0.1.0\n"
 
 

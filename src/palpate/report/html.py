@@ -124,12 +124,21 @@ def _groups(charts: dict[str, Mapping[str, Any]], number: int, drawn: Mapping[in
 
 def _add(charts: dict[str, Mapping[str, Any]], prefix: str, figure: Figure) -> Chart:
     """Puts a figure among the page's charts. Its title becomes the page's, where it can wrap."""
-    plain = json.loads(figure.to_json())
+    plain = _short(json.loads(figure.to_json()))
     title = html.unescape(figure.layout.title.text)  # escaped for plotly; the template escapes it for the page
     del plain["layout"]["title"]
     identity = f"chart-{prefix}-{len(charts)}"
     charts[identity] = plain
     return Chart(identity, title, int(figure.layout.height))
+
+
+def _short(value: Any) -> Any:
+    """Numbers to six digits: finer ones cannot be seen, and weigh."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, list):
+        return [_short(v) for v in value]
+    return {k: _short(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _matrix(view: ReportView, found: Sequence[Finding]) -> list[tuple[str, list[list[Group]]]]:
@@ -217,7 +226,7 @@ def _fingerprint(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _json(value: Any) -> str:
     """JSON that can stand inside a script element: nothing in it can end the element or open a comment."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

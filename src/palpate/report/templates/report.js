@@ -13,19 +13,18 @@
   const touch = window.matchMedia("(pointer: coarse)").matches;
   const config = { responsive: true, displayModeBar: false };
   const PAPER = 680; // CSS pixels that fit between the margins of A4 and Letter
+  function one(id, chart, ink, width) {
+    const element = document.getElementById(id);
+    if (!element) return;
+    const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom", ...(width ? { width, autosize: false } : {}) };
+    if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
+    const data = chart.data.map((t) => (t.type === "heatmap" ? { ...t, textfont: { ...t.textfont, color: ink } } : t));
+    Plotly.react(element, data, { ...chart.layout, ...own }, config);
+  }
   function draw(ink, width) {
-    for (const [id, chart] of Object.entries(charts)) {
-      const element = document.getElementById(id);
-      if (!element) continue;
-      const own = { font: { ...chart.layout.font, color: ink }, dragmode: touch ? false : "zoom", ...(width ? { width, autosize: false } : {}) };
-      if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
-      const data = chart.data.map((t) => (t.type === "heatmap" ? { ...t, textfont: { ...t.textfont, color: ink } } : t));
-      Plotly.react(element, data, { ...chart.layout, ...own }, config);
-    }
+    for (const [id, chart] of Object.entries(charts)) one(id, chart, ink, width);
   }
   const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
-  draw(ink());
-  document.documentElement.dataset.charts = "drawn";
   dark.addEventListener("change", () => draw(ink()));
 
   const closed = [];
@@ -37,4 +36,9 @@
     closed.splice(0).forEach((d) => { d.open = false; });
     draw(ink());
   });
+  for (const [id, chart] of Object.entries(charts)) { // one at a time: the page can be read and scrolled meanwhile
+    if (!document.getElementById(id)?.classList.contains("js-plotly-plot")) one(id, chart, ink());
+    await new Promise((done) => setTimeout(done));
+  }
+  document.documentElement.dataset.charts = "drawn";
 })();

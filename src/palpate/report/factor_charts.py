@@ -62,7 +62,7 @@ def factors(view: ReportView, task: TaskCard) -> Figure | None:
     reach = max([REACH, *(100 * abs(e.value or 0.0) for e in found.values())])
     cells = [[_effect(m.name, row, found.get((*row, m.name))) for m in view.models] for row in rows]
     title = f"{words.titles(view)[task.name]}: what each part of the wording does (▲ ▼ surely)"
-    names = [f"{level} not {against}" for _, level, against in rows]
+    names = [f"{factor}: {level}, not {against}" for factor, level, against in rows]
     columns = "model (points of balanced accuracy)"
     return heat_map(view, names, cells, title=title, columns=columns, down="", ends=(-reach, reach), shades=EITHER_WAY)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from palpate.nouns import Estimate
 from palpate.report import datacard, words
 from palpate.report.charts import Drawn, further_charts, opening_charts
+from palpate.report.choice import CAUTION, choices
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.pictures import pictures
@@ -72,6 +73,8 @@ def render_html(view: ReportView) -> str:
             examined=[s.question for s in sections if s.found],
             missing=[s.question for s in sections if not s.found and not s.rows],
             matrix=_matrix(view, found),
+            choices=choices(view, found),
+            choice_caution=CAUTION,
             tables=_by_task(view, found),
             labels=words.labels(view),
             titles=words.titles(view),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from palpate.nouns import Estimate
 from palpate.report import datacard, words
+from palpate.report.choice import CAUTION, choices, told
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
 from palpate.report.questions import MEASURED, QUESTIONS, Question, questions
@@ -20,6 +21,7 @@ def render_markdown(view: ReportView) -> str:
     found = findings(view)
     opening = [*words.in_three_lines(view), *filter(None, [words.left_out(view), datacard.opening(view.data)])]
     parts = [f"# Palpate: {_inert(view.study_name)}", "", *(f"- {_inert(text)}" for text in opening), ""]
+    parts += _choices(view, found)
     parts += _in_short(view, found)
     for question in questions(view.thresholds):
         parts += _section(view, question, [f for f in found if f.question == question.number])
@@ -41,6 +43,14 @@ def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str
 def escaped(text: object) -> str:
     """Text as text, on one line: it can make no markup."""
     return _inert(text)
+
+
+def _choices(view: ReportView, found: Sequence[Finding]) -> list[str]:
+    if len(view.models) < 2 or not (made := choices(view, found)):
+        return []
+    labels = words.labels(view)
+    rows = [(labels[c.task], told(c), "; ".join(f"{m}: {why}" for m, why in c.against) or words.NOTHING) for c in made]
+    return ["## Which model for which task?", "", *_table(("task", "best supported", "against the others"), rows), "", CAUTION, ""]
 
 
 def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:

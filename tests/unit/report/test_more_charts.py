@@ -207,7 +207,7 @@ def test_factors_are_written_in_points_with_an_arrow_where_sure(whole: ReportVie
     figure = factors(whole, whole.tasks[0])
     assert figure is not None
     (heat,) = figure.data
-    assert list(figure.layout.yaxis.ticktext) == ["negated not affirmative", "lettered not yes-no"]
+    assert list(figure.layout.yaxis.ticktext) == ["polarity: negated, not affirmat…", "format: lettered, not yes-no"]
     assert heat.text[0][1] == "−9 ▼"
     assert heat.text[1][1] == "+1"
     assert heat.text[0][0] == "0"

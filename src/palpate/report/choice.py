@@ -1,0 +1,118 @@
+"""Which model is best supported for which task, and why not the others: what the verdicts of a task add up to, in words.
+
+A model is *sound* on a task where it is shown to be better than chance and robust to the wording, is not shown to refuse
+selectively, and, where that was asked, uses the image. The sound one of the highest accuracy is the best supported. Another is "not
+told apart" from it unless ``ba_lead`` says it is behind: its verdicts hold over all pairs of models (Holm), so looking for the best
+costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from palpate.report import words
+from palpate.report.findings import Finding
+from palpate.report.view import ReportView, TaskCard
+
+CAUTION = (
+    "On images and wordings like these, against this reference: where a model is best supported it may still not be good enough to "
+    "rely on. Read how far its accuracy lies below what is possible, and what is wrong among its surest answers."
+)
+NOT_SOUND = {1: "not shown to be better than chance", 2: "not shown to be robust to the wording"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One task: the best supported model ("" where none is sound), why, who is not told apart from it, what is against the rest."""
+
+    task: str
+    best: str
+    why: str
+    alike: tuple[str, ...]
+    against: tuple[tuple[str, str], ...]
+
+
+def choices(view: ReportView, found: Sequence[Finding]) -> list[Choice]:
+    """One for each task on which anything was found, in the order of the study."""
+    index = {(f.task, f.model, f.question): f for f in found if not f.base}
+    measured = [t for t in view.tasks if any((t.name, m.name, 1) in index for m in view.models)]
+    return [_choice(view, task, {(m, q): f for (t, m, q), f in index.items() if t == task.name}) for task in measured]
+
+
+Own = Mapping[tuple[str, int], Finding]
+
+
+def _choice(view: ReportView, task: TaskCard, own: Own) -> Choice:
+    accuracy = {m.name: _accuracy(view, task, m.name) for m in view.models}
+    reasons = {m.name: _reasons(own, m.name) for m in view.models}
+    sound = sorted((m for m, why in reasons.items() if not why), key=lambda m: -(accuracy[m] or 0.0))
+    if not sound:
+        nearest = max(accuracy, key=lambda m: accuracy[m] or 0.0)
+        why = "none is shown to be both better than chance and steady"
+        why += (
+            f"; the highest accuracy is that of {words.line(nearest)}, {_number(own, nearest)}"
+            if accuracy[nearest] is not None
+            else ""
+        )
+        return Choice(task.name, "", why, (), tuple((m, ", ".join(reasons[m])) for m in accuracy))
+    best = sound[0]
+    ranked = {m: _behind(view, task, m, best) for m in accuracy if m != best}
+    alike = tuple(f"{words.line(m)}, {_number(own, m)}" for m in sound[1:] if not ranked[m])
+    rest = [m for m in accuracy if m != best and (reasons[m] or ranked[m])]
+    against = tuple((m, ", ".join([*([ranked[m]] if ranked[m] else []), *reasons[m]])) for m in rest)
+    return Choice(task.name, best, _praise(own, best), alike, against)
+
+
+def _accuracy(view: ReportView, task: TaskCard, model: str) -> float | None:
+    cell = next(iter(words.cells(view, task.name)), "")
+    e = words.one(words.unperturbed(view.estimates), "ba_all", model=model, task=task.name, cell=cell)
+    return None if e is None else e.value
+
+
+def _number(own: Own, model: str) -> str:
+    f = own[model, 1]
+    return f"{f.short} ({f.between})" if f.between else f.short
+
+
+def _praise(own: Own, model: str) -> str:
+    """The numbers of a sound model: accuracy, spread, what it leaves open."""
+    parts = [f"right in {_number(own, model)}"]
+    wording, silent = own[model, 2], own.get((model, 3))
+    parts.append(f"moved by {wording.short} by the wording")
+    if silent is not None and silent.number != words.NOTHING:
+        parts.append("leaves nothing open" if silent.verdict == "none seen" else f"{silent.short}")
+    return "; ".join(parts)
+
+
+def _reasons(own: Own, model: str) -> list[str]:
+    """Why a model is not sound on a task; empty where it is."""
+    found = []
+    for question in (1, 2, 3, 5):
+        f = own.get((model, question))
+        if f is None or f.verdict == words.NOT_MEASURED:
+            found += [f"{words.NOT_MEASURED}: {f.why if f else 'no estimate'}"] if question == 1 else []
+        elif question in NOT_SOUND and f.symbol != "✓":
+            found.append(f"{f.verdict} ({f.short})" if f.symbol == "✗" else NOT_SOUND[question])
+        elif f.symbol == "✗":
+            found.append(f"{f.verdict} refusals ({f.short})" if question == 3 else f.verdict)
+    return found
+
+
+def _behind(view: ReportView, task: TaskCard, model: str, best: str) -> str:
+    """By how much a model is behind the best, where that is shown; else empty."""
+    cell = next(iter(words.cells(view, task.name)), "")
+    for first, second, sign, word in ((model, best, -1, "behind"), (best, model, 1, "ahead")):
+        by = {"model": first, "over": second, "task": task.name, "cell": cell}
+        e = words.one(words.unperturbed(view.estimates), "ba_lead", **by)
+        if e is not None and e.value is not None and e.verdict == word:
+            return f"behind by {words.in_points(sign * e.value)}"
+    return ""
+
+
+def told(choice: Choice) -> str:
+    """The choice in one sentence, for a page without tables."""
+    if not choice.best:
+        return f"{choice.why[0].upper()}{choice.why[1:]}."
+    alike = f" Not told apart from it: {'; '.join(choice.alike)}." if choice.alike else ""
+    return f"{words.line(choice.best)}: {choice.why}.{alike}"

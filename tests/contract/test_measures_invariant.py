@@ -12,6 +12,7 @@ from measured import CONTRASTS, MEASURES, SETTINGS, check, everything, hard, ric
 from palpate.measures._factors import factors_of
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Measure
+from palpate.rung import Rung
 
 
 @pytest.fixture(params=MEASURES, ids=str)
@@ -71,6 +72,7 @@ def test_the_order_of_the_cases_does_not_matter(measure):
 
 
 BY_COUNT = {
+    **dict.fromkeys(("ladder_ba", "ladder_loss", "representation_loss"), "the margin's folds are drawn within each class in turn"),
     **dict.fromkeys(("brier_skill_platt",), "Platt's line is fitted on folds of the cases"),
     **dict.fromkeys(
         ("calibration_slope", "calibration_intercept"), "the bias of maximum likelihood taken off is that of so many cases"
@@ -104,9 +106,8 @@ ONE_SIDED = {
     **dict.fromkeys(("suggestion_effect", "accuracy_agreeing", "accuracy_conflicting"), "what a text suggests is the condition"),
     **dict.fromkeys(("suggestion_sway", "text_share"), "the text speaks for the condition"),
     **dict.fromkeys(("occlusion_grounding", "occlusion_change_lesion", "occlusion_change_matched"), "a lesion is of the condition"),
-    **dict.fromkeys(("ladder_auroc", "ladder_selectivity", "ladder_gain", "ladder_gain_over_random"), "probed for the condition"),
-    **dict.fromkeys(("ladder_ba", "ladder_loss", "representation_loss"), "probed for the condition"),
     **dict.fromkeys(("criterion_loss", "ba_own_threshold"), "the lowest of equally good thresholds is taken"),
+    **dict.fromkeys(("ladder_ba", "ladder_loss", "representation_loss"), "the margin's folds are drawn within each class in turn"),
     **dict.fromkeys(("brier_skill_platt", "delta_ba_best_prompts"), "folds are drawn within each class in turn"),
 }
 """What is about the condition, or about one draw of folds, and why."""
@@ -121,7 +122,8 @@ def test_calling_the_other_label_the_condition_changes_nothing_but_the_names(mea
     def swapped(one: Panel) -> Panel:
         code = np.where(np.isin(one.outcome, (0, 1)), 1 - one.outcome, one.outcome).astype(np.int8)
         prompts = tuple(replace(p, polarity=p.polarity.flipped) for p in one.prompts)
-        return replace(one, label=1 - one.label, outcome=code, margin=-one.margin, prompts=prompts)
+        probed = {cell: tuple(_turned(rung) for rung in rungs) for cell, rungs in one.rungs.items()}
+        return replace(one, label=1 - one.label, outcome=code, margin=-one.margin, prompts=prompts, rungs=probed)
 
     def kept(panels: list[Panel], *, turn: bool = False) -> list[Estimate]:
         found = [e for e in measure.measure(panels, SETTINGS) if e.measure not in ONE_SIDED and "class" not in e.by]
@@ -129,6 +131,10 @@ def test_calling_the_other_label_the_condition_changes_nothing_but_the_names(mea
 
     plain = [named(p) for p in panels_for(measure)]
     same(kept(plain), kept([swapped(p) for p in plain], turn=True), bounds=False)
+
+
+def _turned(rung: Rung) -> Rung:
+    return replace(rung, score=-rung.score, twin=None if rung.twin is None else -rung.twin)
 
 
 def _as_seen_from_the_other_label(e: Estimate) -> Estimate:

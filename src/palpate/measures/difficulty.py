@@ -1,4 +1,4 @@
-"""Within a task, which cases are hard? Right answers against what the source tells of them: lesion size, contrast, severity."""
+"""Within a task, which cases are hard? Right answers against lesion size, contrast, severity, and how well a probe does on them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ MOST_LEVELS = 8
 BINNED_FROM = 6
 """A number with at least this many values is cut in thirds of the cases; one with fewer is taken value by value."""
 
-NO_FACTS = "the source tells nothing of its cases to slice by (a table's `metadata` columns do)"
+NO_FACTS = (
+    "nothing is known of the cases to slice by: the source tells nothing (a table's `metadata` columns do), and no inner states "
+    "were kept ([features] in the study), whose probe would say which cases are hard"
+)
 NO_NUMBERS = "no fact of these cases is a number that varies"
 NO_SPREAD = "the fact does not vary within a class among the cases read"
 NO_CASE = "no such case was read"
+REFERENCES: Mapping[str, str] = {"reference_margin": "read", "colour_margin": "metadata"}
+"""A case's difficulty by a probe that saw neither it nor its group → the stage probed: what the language model is given to read;
+and the file's size and colours, which need no looking. Both are stages of the information ladder."""
 METHOD_SLOPE = "clustered bootstrap of the within-class least-squares slope, t interval"
 
 
@@ -37,8 +43,9 @@ class Difficulty:
     name: ClassVar[str] = "difficulty"
     question: ClassVar[int] = 1
     estimates: ClassVar[Mapping[str, str]] = {
-        "difficulty_slope": "Change of the share of right answers per within-class standard deviation of a fact, classes compared "
-        "each within itself; all read trials, a non-answer counting as wrong; no effect: 0. By class: of that class alone",
+        "difficulty_slope": "Change of the share of right answers per within-class standard deviation of a fact, or of the margin "
+        "by which a reference probe is right, classes compared each within itself; all read trials, a non-answer counting as "
+        "wrong; no effect: 0. By class: of that class alone",
         "right_by_fact": "Right answers / all read trials of one class, for the cases of one level (or third) of a fact",
         "delta_difficulty_slope": "difficulty_slope of the tuned − of the base model, cases read under both; no effect: 0",
     }
@@ -68,16 +75,23 @@ class _Bin:
     member: NDArray[np.bool_]  # (n,)
 
 
+def references(panel: Panel) -> dict[str, Array]:
+    """Name → (n,) how far out-of-fold probes put each case on the side of its own label, in standard deviations of their scores;
+    low: hard. Empty where no inner states were probed."""
+    scores = {rung.stage: rung.score for rung in next(iter(panel.rungs.values()), ())}
+    side = np.where(panel.label == 1, 1.0, -1.0)
+    return {name: side * scores[stage] for name, stage in REFERENCES.items() if stage in scores and name not in panel.facts}
+
+
 def numbers(panel: Panel) -> dict[str, Array]:
-    """Facts that are numbers with at least two values: name → (n,), NaN where unknown."""
+    """Facts that are numbers with at least two values, and the margins of reference probes: name → (n,), NaN where unknown."""
     found = {}
     for name, values in panel.facts.items():
         known = [v for v in values if v is not None]
         if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
-            column = np.array([np.nan if v is None else float(v) for v in values])
-            if np.unique(column[np.isfinite(column)]).size > 1:
-                found[name] = column
-    return found
+            found[name] = np.array([np.nan if v is None else float(v) for v in values])
+    found |= references(panel)
+    return {name: column for name, column in found.items() if np.unique(column[np.isfinite(column)]).size > 1}
 
 
 def bins(panel: Panel) -> list[_Bin]:
@@ -208,7 +222,7 @@ def _of_pair(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Iterato
     batch = replace(made(pair.base, settings.level), by=pair.by)
     facts = numbers(pair.base.panel)
     if pair.tuned is None or not facts:
-        why = NOT_PAIRED if pair.tuned is None else NO_NUMBERS if pair.base.panel.facts else NO_FACTS
+        why = NOT_PAIRED if pair.tuned is None else NO_NUMBERS if bins(pair.base.panel) else NO_FACTS
         yield from undefined(batch, ("delta_difficulty_slope",), why, METHOD_SLOPE)
         return
     yield from _slopes("delta_difficulty_slope", pair.base, draws, batch, facts, _difference(pair.base, pair.tuned))

@@ -11,6 +11,8 @@ import statsmodels.api as sm
 from palpate.measures.difficulty import Difficulty
 from palpate.nouns import Estimate, Lineage, Panel
 from palpate.parts import MeasureSettings
+from palpate.rung import Rung
+from palpate.stats.probes import ladder_folds, probe
 from planted import NEGATIVE, POSITIVE, Planted, panel
 
 SETTINGS = MeasureSettings(lineages=(Lineage("base", "tuned", "parent"),), draws=300)
@@ -114,3 +116,62 @@ def test_without_facts_there_is_a_reason():
     assert all("tells nothing" in e.reason for e in found)
     words = estimates(replace(Planted(20, 2).panel(), facts={"sex": ("f", "m") * 20}))
     assert "no fact of these cases is a number" in find(words, "difficulty_slope").reason
+
+
+# ---------------------------------------------------------------- by a reference probe
+
+
+def probed(n: int = 600, reach: float = 1.0, seed: int = 0, model: str = "m", prompts: int = 4) -> Panel:
+    """Features in which each case shows its condition more or less plainly; a model that reads them as plainly (``reach`` 1) or
+    guesses (0). The reference is fitted on other patients."""
+    rng = np.random.default_rng([seed, 1])
+    label, cluster = (np.arange(n) % 2).astype(np.int8), np.arange(n) // 2
+    plain = rng.normal(0.6, 1, n)  # how plainly, below 0: it looks like the other class
+    states = rng.normal(size=(n, 6))
+    states[:, 0] = plain * np.where(label == 1, 1, -1)
+    score = probe(states, label, ladder_folds(label, cluster, seed, "t")).mean_score
+    own = np.random.default_rng([seed, 2, *map(ord, model)])
+    right = own.random((n, prompts)) < np.clip(0.6 + 0.12 * reach * (plain - 0.6), 0.02, 0.98)[:, None]
+    codes = np.where(right == (label == 1)[:, None], POSITIVE, NEGATIVE)
+    rungs = (Rung("metadata", own.normal(size=n), np.full(n, 0.5)), Rung("read", score, np.full(n, 0.5)))
+    return panel(codes, label, cluster, rungs={"target": rungs}, model=model)
+
+
+def test_a_model_that_fails_where_a_probe_of_its_own_encoder_does_is_told_so():
+    found = estimates(probed())
+    e = find(found, "difficulty_slope", fact="reference_margin")
+    assert e.verdict == "rises"
+    assert e.low < 0.12 < e.high + 0.01, "attenuated by the probe's own noise, hardly with six features"
+    assert e.value > 0.09
+    thirds = [
+        f.value
+        for f in found
+        if f.measure == "right_by_fact" and f.by["fact"] == "reference_margin" and f.by["class"] == "positive"
+    ]
+    assert len(thirds) == 3
+    assert thirds == sorted(thirds)
+    assert find(found, "difficulty_slope", fact="colour_margin").verdict == "no trend shown"
+
+
+def test_a_model_that_guesses_is_as_often_right_on_easy_cases_as_on_hard_ones():
+    """The reference knows the labels; a model that does not look at the image must not seem to follow it."""
+    called = 0
+    for seed in range(40):
+        e = find(estimates(probed(120, reach=0.0, seed=seed)), "difficulty_slope", fact="reference_margin")
+        called += e.verdict != "no trend shown"
+    assert called <= 6
+
+
+def test_of_a_pair_the_reference_is_the_base_models_encoder():
+    base, tuned = probed(model="base", reach=0.0), probed(model="tuned", reach=1.0)
+    e = find(estimates(base, tuned), "delta_difficulty_slope", fact="reference_margin")
+    assert e.verdict == "rises"
+    assert e.value == pytest.approx(0.12, abs=0.04)
+
+
+def test_a_fact_of_that_name_from_the_source_goes_before_the_probe():
+    one = replace(probed(60), facts={"reference_margin": tuple(float(k) for k in range(60))})
+    found = [e for e in estimates(one) if e.measure == "difficulty_slope" and "class" not in e.by]
+    assert [e.by["fact"] for e in found] == ["reference_margin", "colour_margin"]
+    levels = [e.by["level"] for e in estimates(one) if e.measure == "right_by_fact" and e.by["fact"] == "reference_margin"]
+    assert levels[0].startswith("0 to")

@@ -165,6 +165,7 @@ class ViewPage:
         models = tuple(dict.fromkeys(m for m in (given.get("a", ""), given.get("b", "")) if m in self._columns.models.values()))
         rows = self._columns.of_case(case.row, chosen, models)
         found = shown.answers(ledger, rows[:MOST], WHOLE)
+        found.sort(key=lambda answer: models.index(answer.model) if models else 0)  # the one chosen first stands to the left
         before, after = self._columns.neighbours(case.row)
         picture, why = self._pictures.find(case)
         keep = {name: value for name, value in given.items() if name in ("a", "b")}

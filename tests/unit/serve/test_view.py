@@ -138,6 +138,13 @@ def test_nonsense_is_passed_over(page: ViewPage, query: str) -> None:
 # ---------------------------------------------------------------- a case
 
 
+@pytest.mark.parametrize(("a", "b"), [("base", "tuned"), ("tuned", "base")])
+def test_of_two_models_the_one_chosen_first_stands_to_the_left(page: ViewPage, a: str, b: str) -> None:
+    found = re.findall(r"<h4>([^<]+)</h4>", text(page, f"/case?id=2&a={a}&b={b}"))
+    assert found[:4] == [a, b, a, b]
+    assert re.findall(r'<div class="strip"><span>([^<]+)', text(page, f"/case?id=2&a={a}&b={b}")) == [a, b]
+
+
 def test_a_case_is_found_by_the_name_that_the_report_has(page: ViewPage) -> None:
     name = re.search(r"<h1>(c-[0-9a-f]{12})</h1>", text(page, "/case?id=3"))
     assert name is not None

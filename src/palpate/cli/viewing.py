@@ -15,7 +15,10 @@ from palpate.cli._flags import RUN, plainly
 @click.option("--no-browser", is_flag=True, help="Print the page's link, open no browser.")
 @plainly
 def view(run: Path, port: int, no_browser: bool) -> None:
-    """Look inside a run on a page of this machine, also while it is running: every image, question, answer and reading."""
+    """Look inside a run on a page of this machine, also while it is running: every image, question, answer and reading.
+
+    A person can read a sample of answers there too, blind: the page of `palpate label`.
+    """
     from contextlib import nullcontext
 
     from palpate.results import Results

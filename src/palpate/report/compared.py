@@ -13,7 +13,7 @@ from palpate.nouns import Comparison, Estimate, Joined
 from palpate.report import words
 from palpate.report.html import scriptless
 from palpate.report.markdown import escaped, table_lines
-from palpate.report.tables import plain_table, render
+from palpate.report.tables import fitting_rows, render
 
 OF: Mapping[str, tuple[str, str]] = {
     "delta_ba_all": ("ba_all", "balanced accuracy"),
@@ -120,13 +120,11 @@ def _same_for_all_models(found: Comparison) -> Iterator[Joined]:
 
 def render_comparison(found: Comparison, *, every: bool = False) -> str:
     """For the terminal: the summary, what was shared, a table. ``every``: all differences, not only the two main ones."""
-    table = plain_table(*HEADS, right=("before", "after", "change"))
-    for change in changes(found):
-        if every or change.estimate.measure in MAIN:
-            table.add_row(*(Text(words.line(cell)) for cell in change.cells()))
+    rows = [change.cells() for change in changes(found) if every or change.estimate.measure in MAIN]
+    table = fitting_rows(HEADS, rows, right=("before", "after", "change"), of=4, says=8)
     opening = [f"{found.before} → {found.after}", summary(found), POINTS]
     closing = [*shared(found), *(f"note: {text}" for text in found.notes)]
-    return render(*(Text(words.line(t)) for t in opening), table, *(Text(words.line(t)) for t in closing))
+    return render(*(Text(words.line(t)) for t in opening), *table, *(Text(words.line(t)) for t in closing))
 
 
 def comparison_markdown(found: Comparison) -> str:

@@ -6,12 +6,13 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -79,14 +80,14 @@ LETTERS = 60  # of an answer in a list
 SYMBOL = {Held.PASS: "✓ pass", Held.FAIL: "✗ fail", Held.NOT_EVALUABLE: "? not evaluable"}
 
 
-def render(*things: Table | Text | str, width: int | None = None) -> str:
+def render(*things: Table | Text | Padding | str, width: int | None = None) -> str:
     """Rich renderables as text: as wide as the terminal, coloured only where it is one (and NO_COLOR is not set)."""
     buffer = io.StringIO()
-    columns = width or shutil.get_terminal_size((100, 24)).columns
+    columns = width or _width()
     console = Console(file=buffer, width=columns, force_terminal=sys.stdout.isatty() or None, highlight=False)
     for thing in things:
         console.print(thing)
-    return buffer.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().split("\n")[:-1])
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -131,10 +132,10 @@ def render_estimates(estimates: Iterable[Estimate]) -> str:
 
 def render_conclusions(conclusions: Iterable[Conclusion]) -> str:
     """By question: the verdict on each model or pair, its number and interval, what no effect would give, what could be found."""
-    parts: list[Table | Text | str] = []
+    parts: list[Table | Text | Padding | str] = []
     for question, group in groupby(conclusions, key=lambda c: c.question):
-        table = _table("of", "verdict", "estimate", "value", "interval", "no effect", "would find", right=("value", "would find"))
-        silent: list[Table | Text | str] = []
+        rows: list[tuple[str, ...]] = []
+        silent: list[Text] = []
         for c in group:
             of, e = ", ".join(v for k, v in c.by.items() if k != "relation"), c.estimate
             if e is None or e.value is None:
@@ -142,9 +143,51 @@ def render_conclusions(conclusions: Iterable[Conclusion]) -> str:
                 continue
             interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
             find = "" if c.mde is None else f"{c.mde:.3f}"
-            table.add_row(Text(of), c.verdict, e.measure, f"{e.value:.3f}", interval, _null(c.null), find)
-        parts += [Text(TITLES[question], style="bold"), *([table] if table.row_count else []), *silent, Text("")]
+            rows.append((of, c.verdict, e.measure, f"{e.value:.3f}", interval, _null(c.null), find))
+        parts += [
+            Text(TITLES[question], style="bold"),
+            *fitting_rows(CONCLUDED, rows, right=("value", "would find")),
+            *silent,
+            Text(""),
+        ]
     return render(*parts)
+
+
+CONCLUDED = ("of", "verdict", "estimate", "value", "interval", "no effect", "would find")
+
+
+def fitting_rows(
+    heads: Sequence[str], rows: Sequence[tuple[str, ...]], *, right: Sequence[str] = (), of: int = 1, says: int = 1
+) -> Iterator[Table | Text | Padding]:
+    """A table where the terminal is wide enough for whole words; else two lines a row.
+
+    The first line is what the row is about (its first ``of`` cells) and what it says (cell ``says``), the second the others.
+    """
+    table = _table(*heads, right=right)
+    for row in rows:
+        table.add_row(*(Text(words.line(cell)) for cell in row))
+    console = Console(width=10_000)
+    if not rows or table.__rich_measure__(console, console.options).maximum <= _width():
+        yield from [table] if rows else []
+        return
+    for row in rows:
+        yield Text(words.line(f"{', '.join(cell for cell in row[:of] if cell)}: {row[says]}"))
+        told: list[str] = []
+        for at, (head, cell) in enumerate(zip(heads, row, strict=True)):
+            if at < of or at == says or not cell:
+                continue
+            if head == "value" and told:
+                told[-1] += f" {cell}"
+            else:
+                told.append(cell if head in UNNAMED else f"{head} {cell}")
+        yield Padding(Text(words.line("; ".join(told))), (0, 0, 0, 2), expand=False)
+
+
+UNNAMED = ("estimate", "because")  # what they are can be seen
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _null(null: float | Estimate | None) -> str:
@@ -161,11 +204,11 @@ def render_gate(results: Sequence[ConditionResult]) -> str:
     """Every condition with its symbol, what it was held against, and why."""
     if not results:
         return 'no condition is named: add [gate] conditions = ["ba_all.low >= 0.8"] to the study, or give one with --condition\n'
-    table = _table("", "condition", "of", "because")
+    rows = []
     for r in results:
         of = ", ".join(f"{k}={v}" for k, v in r.estimate.by.items()) if r.estimate else ""
-        table.add_row(SYMBOL[r.held], Text(r.condition.text), Text(of), Text(r.why))
-    return render(table)
+        rows.append((SYMBOL[r.held], r.condition.text, of, r.why))
+    return render(*fitting_rows(("", "condition", "of", "because"), rows))
 
 
 def render_trial(history: TrialHistory) -> str:
@@ -216,7 +259,7 @@ def _columns(*cells: tuple[str, int]) -> Text:
         cell.truncate(width, overflow="ellipsis", pad=True)
         line.append_text(cell).append("  ")
     line.rstrip()
-    line.truncate(shutil.get_terminal_size((100, 24)).columns, overflow="ellipsis")
+    line.truncate(_width(), overflow="ellipsis")
     return line
 
 

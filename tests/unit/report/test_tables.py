@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from palpate.nouns import (
@@ -23,6 +25,7 @@ from palpate.nouns import (
 from palpate.report.tables import (
     PlanSummary,
     TrialHistory,
+    fitting_rows,
     render,
     render_catalogue,
     render_estimates,
@@ -116,3 +119,29 @@ def test_no_colour_where_nobody_looks() -> None:
 def test_a_narrow_terminal_loses_nothing() -> None:
     shown = "".join(render("word " * 40, width=20).split())
     assert shown == "word" * 40
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_no_word_is_broken_where_the_terminal_is_narrow(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table where it fits, else two lines a row; a row says the same either way, and nothing ends in blanks."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [
+        ("phantom-llava-med", "pneumonia_cxr", "fragile", "prompt_spread", "0.141", "0.090 – 0.293", ""),
+        ("phantom-llava", "skin_cancer_dermoscopy", "undetermined", "prompt_spread", "0.01", "0.000 – 0.065", "0.010"),
+    ]
+    heads = ("model", "task", "verdict", "estimate", "value", "interval", "no effect")
+    shown = render(*fitting_rows(heads, rows, right=("value",), of=2, says=2))
+    for cell in [cell for row in rows for cell in row if cell]:
+        assert cell in " ".join(shown.split()), cell
+    assert max(map(len, shown.splitlines())) <= columns
+    as_table = shown.startswith("model")
+    assert as_table is (columns >= 120)
+    if not as_table:
+        assert "phantom-llava-med, pneumonia_cxr: fragile" in " ".join(shown.split())
+        assert not re.search(r" $", shown, re.MULTILINE)
+        assert re.search(r"^  prompt_spread 0\.141; interval", shown, re.MULTILINE)
+        assert "no effect 0.010" in " ".join(shown.split())
+
+
+def test_nothing_is_no_table() -> None:
+    assert render(*fitting_rows(("a", "b"), [])) == ""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import product
 
 import numpy as np
 
+from palpate.descriptions import Descriptions, Diagnoses
 from palpate.nouns import VERDICTS, Estimate, Form, Lineage, Panel, Perturbation, Polarity, Prompt
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
@@ -27,7 +29,7 @@ def study() -> list[Panel]:
             one = plan.panel(seed=model + 10 * task, model=f"m{model}", task=f"t{task}", cases_seed=task)
             one.outcome[0, 0] = -1
             margin = np.random.default_rng([task, model]).normal(one.label[:, None, None], 1, one.outcome.shape)
-            one = replace(one, rungs={"target": rungs(one.label)})
+            one = replace(one, rungs={"target": rungs(one.label)}, descriptions=descriptions(one.label))
             found.append(replace(one, margin=margin, mass=np.full(margin.shape, 0.9), n_errors=1, best_accuracy=0.9))
     return found
 
@@ -87,7 +89,8 @@ def told(one: Panel) -> Panel:
     margin = np.where(one.outcome >= 0, np.random.default_rng(n).normal(one.label[:, None, None], 1, one.outcome.shape), np.nan)
     facts = {"size": tuple(float(i) for i in range(n))}
     probed = {"target": rungs(one.label)} if (one.outcome >= 0).any() else {}
-    return replace(one, margin=margin, mass=np.where(np.isfinite(margin), 0.9, np.nan), facts=facts, rungs=probed)
+    told, mass = descriptions(one.label) if probed else None, np.where(np.isfinite(margin), 0.9, np.nan)
+    return replace(one, margin=margin, mass=mass, facts=facts, rungs=probed, descriptions=told)
 
 
 SUGGESTED = tuple(
@@ -133,7 +136,30 @@ def taken(one: Panel, at: np.ndarray) -> Panel:
         cell: tuple(replace(r, score=r.score[at], right=r.right[at], twin=None if r.twin is None else r.twin[at]) for r in found)
         for cell, found in one.rungs.items()
     }
-    return replace(one, cases=cases, facts=facts, n_errors=errors, rungs=probed, **arrays)
+    told = told_of(one.descriptions, at)
+    return replace(one, cases=cases, facts=facts, n_errors=errors, rungs=probed, descriptions=told, **arrays)
+
+
+def told_of(of: Descriptions | None, at: np.ndarray) -> Descriptions | None:
+    """The descriptions of those cases."""
+    if of is None:
+        return None
+    read = tuple(replace(d, outcome=d.outcome[at], margin=d.margin[at], mass=d.mass[at]) for d in of.diagnoses)
+    words = {p: tuple(replace(r, score=r.score[at], right=r.right[at]) for r in rungs) for p, rungs in of.probes.items()}
+    return replace(of, stated=of.stated[at], given=of.given[at], diagnoses=read, probes=words)
+
+
+def descriptions(label: np.ndarray) -> Descriptions:
+    """Two prompts, read by two readers as they are and in every control."""
+    rng = np.random.default_rng(7)
+    shape = (label.size, 2, 1)
+    read = []
+    for reader, question, given in product(("a", "own"), ("one_word", "disease"), ("real", "masked", "empty", "oracle", "grey")):
+        outcome = rng.integers(0, 2, shape).astype(np.int8)
+        read.append(Diagnoses(reader, question, given, reader == "own", outcome, rng.normal(size=shape), np.full(shape, 0.9)))
+    stated = rng.integers(-1, 2, shape).astype(np.int8)
+    words = {p: (Rung("text", rng.normal(label, 1.0), np.full(label.size, np.nan)),) for p in ("d1", "d2")}
+    return Descriptions(("d1", "d2"), stated, np.ones(shape, bool), tuple(read), words)
 
 
 def check(measure: Measure, estimates: list[Estimate]) -> None:

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("catalogue", "studies"),
     ("stages", "report"),
     ("study",),
-    ("study_file", "perturbation_sets"),
+    ("study_file", "perturbation_sets", "settings"),
     ("task",),
     ("imports", "conditions", "inspection"),
     ("store", "executors", "files"),
@@ -33,13 +33,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cases", "perturbations", "models", "readings", "measures"),
     ("prompts",),
     ("parts", "stats", "questions"),
-    ("nouns", "errors", "spending"),
+    ("nouns", "errors", "spending", "thresholds"),
+    ("descriptions",),
     ("rung",),
 )
 """Highest first. What is on one line never imports one another; all else only downward."""
 RANK = {unit: rank for rank, line in enumerate(LAYERS) for unit in line}
 PART_FOLDERS = {"cases", "perturbations", "models", "readings", "measures"}
-FOR_PARTS = {"rung", "nouns", "parts", "errors", "stats", "prompts"}
+FOR_PARTS = {"rung", "descriptions", "nouns", "parts", "errors", "stats", "prompts"}
 NAMED_BY_STRING = {"tasks"}  # data: read through importlib.resources
 
 HEAVY = {"torch", "transformers", "plotly", "pyarrow", "pandas", "sklearn", "statsmodels", "scipy", "accelerate", "datasets", "ray"}

@@ -1,7 +1,7 @@
 """The frozen records that flow through Palpate, in the order they flow.
 
 Study → Trials → Responses → Readings → Estimates → report or gate. Nobody mutates a record: a later fact is a new row.
-Standard library and NumPy only; everything may import this module, and it imports nothing of Palpate's but ``rung``.
+Standard library and NumPy only; everything may import this module, and of Palpate it imports only ``rung`` and ``descriptions``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from palpate.descriptions import Descriptions as Descriptions
 from palpate.rung import Rung as Rung
 
 if TYPE_CHECKING:
@@ -248,9 +249,8 @@ class Response:
 class Tally:
     """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work.
 
-    ``unasked``: trials put aside because the budget is spent; they stay open. ``money``: currency and amount of what the
-    study's priced models have taken so far, over every sitting of the run.
-    """
+    ``unasked``: put aside because the budget is spent; they stay open. ``money``: currency and amount of what the study's priced
+    models took, over every sitting."""
 
     done: int
     total: int
@@ -329,6 +329,7 @@ class Panel:
     others: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)  # further readings by name, (n, P, R) each
     rungs: Mapping[str, tuple[Rung, ...]] = field(default_factory=dict)  # cell → what probes of the model's inner states say
     facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # what is told of the cases: name → n values, None: unknown
+    descriptions: Descriptions | None = None  # of images as they are; None where the model described none
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +364,7 @@ VERDICTS = frozenset(
         *("better", "worse", "higher", "lower", "equivalent", "equal"),
         *("bias-driven", "sensitivity varies", "steady", "more images", "more wordings"),
         *("uses the image", "looks but blind", "sees, but says the opposite", "ignores the image"),
-        *("looks at the lesion", "looks elsewhere"),
+        *("looks at the lesion", "looks elsewhere", "another reader's skill", "reader's prior alone"),
         *("not shown to look at the lesion", "follows the text", "follows the image"),
         *("swayed by the text", "contrary to the text", "not swayed", "falls", "rises", "beyond reruns", "fewer than reruns"),
         *("threshold problem", "knowledge problem", "nothing lost", "wording changes what is seen"),
@@ -372,7 +373,7 @@ VERDICTS = frozenset(
         *("bottleneck", "loss", "gain", "kept", "no loss shown", "latent", "nothing more inside", "wide", "narrow"),
         *("raises", "lowers", "no trend shown", "ahead", "behind", "not ranked", "sees", "nothing beyond colours"),
         *("prefers the first option", "prefers the second option", "leans to yes", "leans to no", "not shown beyond reruns"),
-        *("margin not used", "undetermined"),
+        *("margin not used", "undetermined", "carried by the description", "gain is the leak", "nothing recovered"),
     )
 )
 """Every word a measure that comes with Palpate may give as a verdict: a condition on any other word is a slip of the pen."""

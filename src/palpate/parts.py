@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from palpate.nouns import Answer, CaseSet, Estimate, Lineage, Outcome, Panel, Price, Prompt, Stimulus
+from palpate.thresholds import Thresholds as Thresholds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -283,11 +284,21 @@ class ModelKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """Task words a reader may use: what findings assert the condition, what findings deny it, and the option names."""
+    """Task words a reader may use: what findings assert the condition, what findings deny it, and which words name the diagnosis.
+
+    ``names``: those that name the condition, or its absence, rather than describe a sign of it; empty: all of them do. ``oracle``:
+    what a perfect describer says where the condition is, and where it is not, with facts of the case in braces."""
 
     condition: str
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    oracle: tuple[str, str] = ("There is evidence of {condition}.", "There is no evidence of {condition}.")
+
+    @property
+    def naming(self) -> tuple[str, ...]:
+        """Every word that names the diagnosis or its absence."""
+        return tuple(dict.fromkeys(w for w in (self.condition, *(self.names or (*self.positive, *self.negative))) if w))
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,71 +323,19 @@ class ReadingMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Where a number becomes a word: every bound that a verdict rests on, with its source. ``[verdicts]`` of a study sets them.
-
-    Rates, differences of rates and spreads are in proportions (0.05 is five points). Fix them before looking at answers.
-    Those marked *proposed* are this project's own: what a reader would call small or large, derived from nothing.
-    """
-
-    chance_margin: float = 0.05
-    """"At chance": the 1 − 2α interval lies within this of chance (two one-sided tests, Schuirmann 1987; margin proposed)."""
-    chance_margin_small: float = 0.10
-    """The same below ``chance_small`` cases, where 5 points are out of reach: power 0 at 100 cases, 0.44 at 500, 0.81 at 900."""
-    chance_small: int = 900
-    """From this many cases on ``chance_margin`` holds (exact binomial power, see docs/methods.md)."""
-    fragile: float = 0.02
-    """Spread over wordings: fragile where its interval lies above this. Proposed."""
-    robust: float = 0.05
-    """Spread over wordings: robust where its interval lies below this. Proposed: the margin of ``equivalence``."""
-    factor: float = 0.0
-    """A part of the wording matters where its effect's interval, after Holm, excludes this on both sides."""
-    answers: float = 0.02
-    """A model answers where the share without a definite answer is below this with confidence. Proposed."""
-    equivalence: float = 0.05
-    """Tuned and base are equivalent where the 1 − 2α interval of the difference lies within this (Schuirmann 1987; proposed)."""
-    kappa: float = 0.8
-    """Agreement of a reading method with people below which nothing read by it is reported; "almost perfect" begins at 0.81
-    (Landis & Koch 1977, doi 10.2307/2529310)."""
-    answer_mass: float = 0.5
-    """Below this mean probability of all answer words, the margin compares words the model hardly considers: it is not used."""
-    threshold_problem: float = 0.0
-    """Spread of balanced accuracy less spread of AUROC: a threshold problem where its interval lies above this."""
-    image_dependence: float = 0.0
-    """Share of images that move the answer, rerun floor taken off: the image is ignored unless its interval lies above this."""
-    label_dependence: float = 0.0
-    """AUROC − 0.5: a model that depends on the image looks but is blind unless this one's interval lies above this."""
-    consistent: float = 0.9
-    """Four quadrants: a case is consistent where at least this share of its prompts agree on the outcome. Proposed."""
-    latent: float = 0.0
-    """Criterion or representation loss: latent knowledge where the interval lies above this."""
-    confidence_auroc: float = 0.5
-    """Confidence against correctness: usable to abstain by where the AUROC's interval lies above this (0.5: no use)."""
-    criterion_spread: float = 0.1
-    """Spread over wordings of the criterion, or of half of d′, in z units: it varies where above this. Proposed."""
-    enough: float = 0.8
-    """A knowledge problem: even at its own best threshold balanced accuracy lies, with confidence, below this. Proposed."""
-    ignored: float = 0.10
-    """The image is ignored only where the share of images that move the answer lies, with confidence, below this. Proposed."""
-    blind: float = 0.10
-    """Blind only where the 1 − 2α interval of AUROC − 0.5 lies below this: the margin of "at chance" for few cases. Proposed."""
-    text_share: float = 0.5
-    """The text outweighs the image where its share of the sway lies above this: both weigh alike at one half."""
-    corruption_slope: float = 0.01
-    """Robust to a corruption where the 1 − 2α interval of the slope per level is within this: 5 points in 5 levels. Proposed."""
-
-
-@dataclass(frozen=True, slots=True)
 class ReadingSpec:
     """A reading as the study names it: the method, the model it asks (None: it asks none), and the method's own options.
 
-    ``after``: a method that asks no model and reads first; only what it leaves unparsed is asked."""
+    ``after``: a method that asks no model and reads first; only what it leaves unparsed is asked. ``of``: the one model whose
+    answers it reads (empty: every model's), and ``part_of`` the name under which the study gives it together with others."""
 
     name: str
     method: str
     model: ModelSpec | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     after: str = ""
+    of: str = ""
+    part_of: str = ""
 
 
 @runtime_checkable
@@ -400,6 +359,25 @@ class AskingMethod(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsDescriptions(AskingMethod, Protocol):
+    """An AskingMethod that diagnoses from descriptions, and can be given others in their place, as controls.
+
+    Its option ``input`` says what it is given: ``real``, ``masked``, ``empty``, or ``oracle``."""
+
+    def oracle(self, label: int, facts: Mapping[str, Any], rubric: Rubric) -> str:
+        """A description made of the reference label and what is recorded of the case: what a perfect describer would say."""
+        ...
+
+    def stated(self, text: str, rubric: Rubric) -> Outcome | None:
+        """What the description says of the diagnosis by its name: positive, negative, hedge; None where it names none."""
+        ...
+
+    def masked(self, text: str, rubric: Rubric) -> str:
+        """The description without what names the diagnosis."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MeasureSettings:
     """What measures share: the pairs to compare, seed, confidence level, bootstrap and permutation draws, verdict thresholds."""
@@ -408,7 +386,7 @@ class MeasureSettings:
     seed: int = 0
     level: float = 0.95
     draws: int = 2000
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,6 @@ PROMPT_SETS: Mapping[str, Callable[[Wording], Iterator[Prompt]]] = {
     "reference": reference_prompts,
     "core": core_prompts,
     "wide": wide_prompts,
-    "own": lambda words: iter(()),  # none but the study's own wordings
+    "own": describe_prompts,  # none but the study's own wordings, and the descriptions where it asks for some
 }
 """Name of a prompt set, as a study gives it → its generator."""

@@ -43,6 +43,7 @@ from palpate.store.ledger import Ledger
 from palpate.store.partitions import write_partitions
 from palpate.store.planned import Planned
 from palpate.store.salvage import Salvaged, salvage
+from palpate.store.selection import selection
 from palpate.study import Study
 from palpate.task import Task
 
@@ -130,7 +131,7 @@ class Results:
     def unread(self) -> dict[str, int]:
         """Reading → how many answers of the ledger it has not read, for each that left any."""
         with self.folder.ledger() as ledger:
-            left = {s.name: ledger.n_unread(self.study.reading_by(ledger, s.name)) for s in self.study.all_readings}
+            left = {s.name: ledger.n_unread(self.study.reading_by(ledger, s.name), selection(s)) for s in self.study.all_readings}
         return {name: n for name, n in left.items() if n}
 
     def gate(self, conditions: Iterable[Condition] = (), *, only: bool = False) -> Verdict:

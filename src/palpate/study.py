@@ -22,59 +22,21 @@ from palpate.parts import (
     ModelSpec,
     ReadingMethod,
     ReadingSpec,
+    ReadsDescriptions,
     Sample,
     Thresholds,
 )
 from palpate.perturbation_sets import check_mirrors, chosen_perturbations
 from palpate.registry import offered, part, parts
+from palpate.settings import AskSettings as AskSettings
+from palpate.settings import DataSettings as DataSettings
+from palpate.settings import FeatureSettings as FeatureSettings
+from palpate.settings import ReportSettings as ReportSettings
 from palpate.spending import Budget
 from palpate.store.keys import digest
 from palpate.store.ledger import Ledger
-from palpate.study_file import FeaturesFile, ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
+from palpate.study_file import OWN, FeaturesFile, ModelFile, PromptFile, ReadingFile, StudyFile, TaskEntry
 from palpate.task import Task, load_task, load_task_file, prompt_set, source_spec, task_from
-
-
-@dataclass(frozen=True, slots=True)
-class AskSettings:
-    """``workers``: processes that run a model side by side; None: one, on a Ray cluster as many as it has room for.
-
-    ``attempts``: how often a failed question is asked in one run. ``executor``: ``local`` or ``ray``. ``address``: of the Ray
-    cluster; None starts one on this machine. ``cpus``, ``gpus``: what one of its workers takes.
-    """
-
-    workers: int | None = None
-    attempts: int = 3
-    executor: str = "local"
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSettings:
-    """Which inner states are kept. None: every model that can be looked into, every layer, the first wording of each cell."""
-
-    models: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
-    pooling: tuple[str, ...] = ("mean",)
-    prompts: tuple[str, ...] | None = None
-    pictures: tuple[str, ...] = ()  # kinds of flat picture of them to draw: tsne, umap
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSettings:
-    """``images``: put example images (pixels!) into the report. ``examples``: how many cases to show per task."""
-
-    images: bool = False
-    examples: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class DataSettings:
-    """``inspect``: look at the images before the first question. ``on_fault``: ``warn`` of faults in them, or ``stop``."""
-
-    inspect: bool = True
-    on_fault: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +57,11 @@ class Study:
     level: float = 0.95
     draws: int = 2000
     thresholds: Thresholds = field(default_factory=Thresholds)
-    ask: AskSettings = AskSettings()
+    ask: AskSettings = field(default_factory=AskSettings)
     features: FeatureSettings | None = None
-    report: ReportSettings = ReportSettings()
-    data: DataSettings = DataSettings()
+    report: ReportSettings = field(default_factory=ReportSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    described: tuple[Perturbation, ...] | None = None  # under which descriptions are asked for; None: under all
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)  # model → what its tokens cost
     budget: Budget | None = None
     text: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
@@ -112,6 +75,11 @@ class Study:
         """
         path = Path(path)
         return study_from(load_toml(path), str(path), path.resolve().parent, with_models=with_models)
+
+    def prompts_of(self, task: Task, perturbation: Perturbation) -> tuple[Prompt, ...]:
+        """What is asked of a task's images under a perturbation: all its prompts, descriptions only where they are wanted."""
+        wanted = self.described is None or perturbation in self.described
+        return tuple(p for p in task.prompts if wanted or p.form is not Form.DESCRIBE)
 
     @property
     def all_readings(self) -> tuple[ReadingSpec, ...]:
@@ -139,7 +107,8 @@ class Study:
         method: ReadingMethod | AskingMethod = part("readings", spec.method)
         model = None if spec.model is None else [spec.model.kind, spec.model.options, spec.model.seed]
         first = part("readings", spec.after).by if spec.after else ""
-        return digest([method.by, spec.options, first, model, self._rubrics])
+        names = [[*t.rubric.names, *t.rubric.oracle] for t in self.tasks] if isinstance(method, ReadsDescriptions) else []
+        return digest([method.by, spec.options, first, model, self._rubrics, *names])
 
     @property
     def _rubrics(self) -> list[list[str]]:
@@ -168,6 +137,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
     tasks = tuple(_task(entry, parsed, folder, f"{where}: tasks[{i}]") for i, entry in enumerate(parsed.tasks))
     _unique([t.name for t in tasks], f"{where}: tasks", "task")
     readings = tuple(_reading(entry, parsed, models, folder, f"{where}: readings[{i}]") for i, entry in enumerate(parsed.readings))
+    readings += _described(parsed, models, folder, f"{where}: descriptions")
     for i, reading in enumerate(readings if with_models else ()):
         if reading.model is not None:
             _check_model(reading.model, f"{where}: readings[{i}].model")
@@ -196,6 +166,7 @@ def study_from(raw: Mapping[str, Any], where: str, folder: Path, *, with_models:
         features=_features(parsed.features),
         report=ReportSettings(parsed.report.images, parsed.report.examples),
         data=DataSettings(parsed.data.inspect, parsed.data.on_fault),
+        described=_described_under(parsed, perturbations, f"{where}: descriptions.images"),
         prices=_prices(parsed, [m.name for m in models], where),
         budget=_budget(parsed, where),
     )
@@ -284,6 +255,25 @@ def _reading(entry: ReadingFile, study: StudyFile, models: tuple[ModelSpec, ...]
     return ReadingSpec(entry.name, entry.method, replace(given, options={**wished, **given.options}), options, entry.after)
 
 
+def _described(study: StudyFile, models: tuple[ModelSpec, ...], folder: Path, where: str) -> tuple[ReadingSpec, ...]:
+    """The readings that ``[descriptions]`` stands for."""
+    entries = study.descriptions.readings([m.name for m in models]) if study.descriptions else ()
+    return tuple(
+        replace(_reading(e, study, models, folder, f"{where}.readers"), of=of, part_of="descriptions") for e, of in entries
+    )
+
+
+def _described_under(study: StudyFile, perturbations: tuple[Perturbation, ...], where: str) -> tuple[Perturbation, ...] | None:
+    if study.descriptions is None:
+        return None
+    known = {str(p): p for p in perturbations}
+    given = study.descriptions.images
+    for i, name in enumerate(given or ()):
+        if name not in known:
+            raise unknown_name(name, known, noun="perturbation of this study", where=f"{where}[{i}]")
+    return tuple(p for name, p in known.items() if name in (("none", "blank") if given is None else given))
+
+
 def model_presets() -> list[tuple[ModelKind, str, Mapping[str, Any]]]:
     """Every model that a study may give by name alone."""
     return [(kind, name, preset) for kind in parts("models").values() for name, preset in kind.presets().items()]
@@ -306,7 +296,8 @@ def _task(entry: TaskEntry, study: StudyFile, folder: Path, where: str) -> Task:
     else:
         task = load_task(entry.task or entry.name, where=f"{where}.{'task' if entry.task else 'name'}")
     set_name = entry.prompts or study.prompts
-    prompts = prompt_set(set_name, task.wording, describe=study.describe, where=f"{where}.prompts")
+    describes = study.describe or study.descriptions is not None
+    prompts = prompt_set(set_name, task.wording, describe=describes, where=f"{where}.prompts")
     prompts += tuple(_own_prompt(p, f"{where}.wordings[{i}]") for i, p in enumerate(entry.wordings))
     if not prompts:
         raise StudyError("asks nothing", where=f"{where}.wordings", expected='wordings of its own, or prompts = "reference"')
@@ -394,8 +385,12 @@ def _unique(names: list[str], where: str, noun: str) -> None:
         raise StudyError(f"the {noun} {sorted(twice)[0]!r} is given twice", where=where, expected=f"every {noun} once")
 
 
+def _explicit_model(spec: ModelSpec) -> dict[str, Any]:
+    return {"name": spec.name, "kind": spec.kind, **spec.options}
+
+
 def _explicit_reading(spec: ReadingSpec) -> dict[str, Any]:
-    model = {} if spec.model is None else {"model": {"name": spec.model.name, "kind": spec.model.kind, **spec.model.options}}
+    model = {} if spec.model is None else {"model": _explicit_model(spec.model)}
     return {"name": spec.name, "method": spec.method, "after": spec.after, **spec.options, **model}
 
 
@@ -407,8 +402,13 @@ def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 def _explicit(parsed: StudyFile, study: Study, folder: Path) -> dict[str, Any]:
     """The study file with nothing left to default: what ``RUN/study.toml`` holds."""
     text = parsed.model_dump(mode="json", exclude_none=True)
-    text["models"] = [{"name": m.name, "kind": m.kind, **m.options} for m in study.models]
-    text["readings"] = [_explicit_reading(r) for r in study.readings]
+    text["models"] = [_explicit_model(m) for m in study.models]
+    text["readings"] = [_explicit_reading(r) for r in study.readings if not r.part_of]
+    readers = {r.model.name: r.model for r in study.readings if r.part_of and not r.of and r.model}
+    if parsed.descriptions is not None:
+        text["descriptions"]["readers"] = [
+            r if r == OWN else _explicit_model(readers[r if isinstance(r, str) else r.name]) for r in parsed.descriptions.readers
+        ]
     text["perturbations"] = [str(p) for p in study.perturbations]
     text["pairs"] = [{"base": p.base, "tuned": p.tuned, "relation": p.relation} for p in study.lineages]
     for entry, task in zip(text["tasks"], study.tasks, strict=True):

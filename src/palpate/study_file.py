@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,6 +53,35 @@ class PromptFile(_File):
     cell: str = "target"
     options: tuple[str, str] | None = Field(None, strict=False)
     factors: dict[str, str] = {}
+
+
+OWN = "own"
+"""The reader that is each model's own language model."""
+
+
+class DescriptionsFile(_File):
+    """``[descriptions]``: ask for descriptions, and have readers that see no image diagnose from them: every reader × question ×
+    input is a reading. ``readers``: names or tables as in ``[[models]]``; ``own``: of each model's descriptions its own language
+    model. ``inputs`` but ``real`` are controls. ``images``: perturbations under which descriptions are asked for (default: none,
+    and ``blank`` where the study has it: the grey image)."""
+
+    readers: list[str | ModelFile] = Field([OWN], min_length=1)
+    questions: list[Literal["one_word", "tight", "disease"]] = Field(["one_word", "tight", "disease"], min_length=1)
+    inputs: list[Literal["real", "masked", "empty", "oracle"]] = Field(["real", "masked", "empty", "oracle"], min_length=1)
+    images: list[str] | None = None
+    role: str = "physician"
+    modality: str = "medical"
+
+    def readings(self, models: list[str]) -> Iterator[tuple[ReadingFile, str]]:
+        """Each reading, and the one model of the study whose descriptions it reads (empty: all)."""
+        for reader, question, given in product(self.readers, self.questions, self.inputs):
+            own = reader == OWN
+            name = ".".join([reader if isinstance(reader, str) else reader.name, question, *([] if given == "real" else [given])])
+            options = {"variant": question, "input": given, "role": self.role, "modality": self.modality}
+            for model in models if own else [reader]:
+                whose = str(model) if own else ""
+                called = f"{name}@{model}" if own else name
+                yield ReadingFile(name=called, method="diagnose", model=model, **options), whose
 
 
 class TaskEntry(_File):
@@ -127,6 +158,8 @@ class VerdictsFile(_File):
     blind: float = Field(_USUAL.blind, gt=0, lt=0.5)
     text_share: float = Field(_USUAL.text_share, gt=0, lt=1)
     corruption_slope: float = Field(_USUAL.corruption_slope, gt=0, lt=0.5)
+    description_gain: float = Field(_USUAL.description_gain, ge=0, lt=0.5)
+    oracle: float = Field(_USUAL.oracle, ge=0.5, lt=1)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -178,6 +211,7 @@ class StudyFile(_File):
     prompts: str = "reference"
     protocol: Literal["own", "fragility-2026"] | None = None
     describe: bool = False
+    descriptions: DescriptionsFile | None = None
     perturbations: list[str] = Field(["none"], min_length=1)
     repeats: int = Field(1, ge=1)
     reading: str = "rules"

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from palpate.errors import StudyError, unknown_name
 from palpate.files import absolute, check, load_toml
@@ -76,11 +76,16 @@ class WordingFile(BaseModel):
 
 
 class RubricFile(BaseModel):
-    """``[rubric]``: findings that assert or deny the condition in free text."""
+    """``[rubric]``: findings that assert or deny the condition in free text; ``names``: words that name it, or its absence, rather
+    than describe a sign of it (default: all of them)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     positive: list[str] = []
     negative: list[str] = []
+    names: list[str] = []
+
+
+_ORACLE = Rubric("").oracle
 
 
 class SourceFile(BaseModel):
@@ -91,7 +96,11 @@ class SourceFile(BaseModel):
 
 
 class TaskFile(BaseModel):
-    """A task file, after ``twin_of`` has been filled in."""
+    """A task file, after ``twin_of`` has been filled in.
+
+    ``oracle``: what a perfect describer would say where the condition is, and where it is not; ``{condition}`` and the case's facts
+    (``{size}``) are filled in. A reader of descriptions is given it as a control.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     title: str
@@ -100,6 +109,7 @@ class TaskFile(BaseModel):
     labels: LabelsFile
     wording: WordingFile
     rubric: RubricFile = RubricFile()
+    oracle: tuple[str, str] = Field(_ORACLE, strict=False)
     source: SourceFile | None = None
     cautions: dict[str, str] = {}
     difficulty: int = 0
@@ -138,7 +148,7 @@ def task_from(name: str, raw: Mapping[str, Any], where: str, folder: Path | None
         condition=parsed.condition,
         labels=Labels(tuple(parsed.labels.positive), tuple(parsed.labels.negative)),
         wording=Wording(**parsed.wording.model_dump()),
-        rubric=Rubric(parsed.condition, tuple(parsed.rubric.positive), tuple(parsed.rubric.negative)),
+        rubric=_rubric(parsed),
         source=source_spec(source, folder, f"{where}: source") if source else None,
         cautions=parsed.cautions,
         difficulty=parsed.difficulty,
@@ -146,6 +156,11 @@ def task_from(name: str, raw: Mapping[str, Any], where: str, folder: Path | None
         citation=parsed.citation,
         mirror_changes_label=parsed.mirror_changes_label,
     )
+
+
+def _rubric(parsed: TaskFile) -> Rubric:
+    words = parsed.rubric
+    return Rubric(parsed.condition, tuple(words.positive), tuple(words.negative), tuple(words.names), parsed.oracle)
 
 
 def source_spec(given: SourceFile, folder: Path | None, where: str) -> SourceSpec:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from measured import CONTRASTS, MEASURES, SETTINGS, check, everything, hard, rich, taken
+from palpate.descriptions import Descriptions
 from palpate.measures._factors import factors_of
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Measure
@@ -81,7 +82,9 @@ BY_COUNT = {
     **dict.fromkeys(("d_prime", "criterion", "d_prime_spread", "criterion_spread"), "half a case is added, whatever their number"),
     **dict.fromkeys(("ladder_ba", "ladder_loss", "representation_loss"), "the margin's threshold is fitted on folds of the cases"),
     "answer_information": "the entropy of the answers is corrected for the number of cases it was taken over",
-    **dict.fromkeys(("criterion_loss", "ba_own_threshold"), "the threshold is fitted on folds of the cases"),
+    **dict.fromkeys(
+        ("criterion_loss", "ba_own_threshold", "description_gain_rethresholded"), "the threshold is fitted on folds of the cases"
+    ),
 }
 """Estimates whose value may depend on how many cases there are, and why."""
 
@@ -102,6 +105,8 @@ ONE_SIDED = {
     **dict.fromkeys(("f1_all", "f1_nr"), "F1 is of the condition alone"),
     **dict.fromkeys(("ece", "present_in_bin", "said_in_bin"), "bins of equally many cases, counted from one end"),
     **dict.fromkeys(("ece_null", "ece_corrected"), "bins of equally many cases, counted from one end"),
+    "reader_prior": "what readers call positive without a description",
+    "description_gain_rethresholded": "the lowest of equally good thresholds is taken",
     "mirage_rate": "what is asserted of an image that shows nothing",
     **dict.fromkeys(("suggestion_effect", "accuracy_agreeing", "accuracy_conflicting"), "what a text suggests is the condition"),
     **dict.fromkeys(("suggestion_sway", "text_share"), "the text speaks for the condition"),
@@ -123,7 +128,9 @@ def test_calling_the_other_label_the_condition_changes_nothing_but_the_names(mea
         code = np.where(np.isin(one.outcome, (0, 1)), 1 - one.outcome, one.outcome).astype(np.int8)
         prompts = tuple(replace(p, polarity=p.polarity.flipped) for p in one.prompts)
         probed = {cell: tuple(_turned(rung) for rung in rungs) for cell, rungs in one.rungs.items()}
-        return replace(one, label=1 - one.label, outcome=code, margin=-one.margin, prompts=prompts, rungs=probed)
+        told = None if one.descriptions is None else _told_turned(one.descriptions)
+        turned = replace(one, label=1 - one.label, outcome=code, margin=-one.margin, prompts=prompts, rungs=probed)
+        return replace(turned, descriptions=told)
 
     def kept(panels: list[Panel], *, turn: bool = False) -> list[Estimate]:
         found = [e for e in measure.measure(panels, SETTINGS) if e.measure not in ONE_SIDED and "class" not in e.by]
@@ -131,6 +138,15 @@ def test_calling_the_other_label_the_condition_changes_nothing_but_the_names(mea
 
     plain = [named(p) for p in panels_for(measure)]
     same(kept(plain), kept([swapped(p) for p in plain], turn=True), bounds=False)
+
+
+def _told_turned(told: Descriptions) -> Descriptions:
+    def other(code: np.ndarray) -> np.ndarray:
+        return np.where(np.isin(code, (0, 1)), 1 - code, code).astype(np.int8)
+
+    read = tuple(replace(d, outcome=other(d.outcome), margin=-d.margin) for d in told.diagnoses)
+    words = {p: tuple(_turned(r) for r in rungs) for p, rungs in told.probes.items()}
+    return replace(told, stated=other(told.stated), diagnoses=read, probes=words)
 
 
 def _turned(rung: Rung) -> Rung:
@@ -161,6 +177,10 @@ UNCORRECTED = {
     "design_error": "says which of two numbers is larger",
     **dict.fromkeys(("ladder_gain", "ladder_width"), "at 99 %; a width is described, not tested"),
     "spread_difference": "Bonferroni over the tasks: its interval has no p",
+    **dict.fromkeys(
+        ("description_gain", "description_gain_rethresholded"),
+        "several intervals must all lie above their bounds: false in 0.5 % where nothing is",
+    ),
     "answer_mass": "a flag",
     "auroc": "a flag: the margin is not used",
 }

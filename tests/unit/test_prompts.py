@@ -214,4 +214,4 @@ def test_the_sets_are_opt_in_and_named() -> None:
     assert list(PROMPT_SETS) == ["reference", "core", "wide", "own"]
     words = load_task("pneumonia_cxr").wording
     assert [len(prompt_set(name, words, describe=False)) for name in PROMPT_SETS] == [12, 48, 78, 0]
-    assert [len(prompt_set(name, words, describe=True)) for name in PROMPT_SETS] == [14, 50, 80, 0]
+    assert [len(prompt_set(name, words, describe=True)) for name in PROMPT_SETS] == [14, 50, 80, 2]

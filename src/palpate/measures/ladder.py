@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palpate.measures._cells import Cell, cells
+from palpate.measures._described import table
 from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
 from palpate.measures._tests import Tested, by_error, with_words
 from palpate.nouns import Estimate, Panel
@@ -25,6 +26,8 @@ from palpate.stats.verdicts import equivalent, holm
 
 WALKED = ("vision", "read", "projector", "image", "last", "margin", "text", "description")
 """The stages between which something can be lost, in order; of several layers the best, chosen on other cases."""
+BESIDE = ">description"
+"""A step that nothing flows along: what readers miss in a description is not lost on the way to the answer."""
 CHOSEN = ("vision", "image", "last", "hidden")
 
 AREA = "out-of-fold score of linear probes, mean over repeated grouped folds; DeLong's variance for clustered data"
@@ -163,6 +166,12 @@ class _Walk:
         seen = self.cell.seen[:, 0] > 0
         right = np.where(seen, self.cell.right[:, 0], np.nan)
         found["text"] = Rung("text", np.full(margin.size, np.nan), right)
+        told = self.panel.descriptions
+        real = [d for d in told.diagnoses if d.input == "real" and d.cell == self.cell.name] if told is not None else []
+        if told is not None and real:
+            found["description"] = Rung(
+                "description", np.full(margin.size, np.nan), table(self.panel, real, told.prompts).mean_right
+            )
         return found
 
     # ------------------------------------------------------------ one stage
@@ -254,7 +263,8 @@ class _Walk:
         shown = [known and p < alpha and loss.value > 0 for loss, known, p in zip(losses, defined, adjusted, strict=True)]
         # What is surely smaller than the margin is shown to be lost, but nobody's bottleneck.
         large = [
-            self._knowledge(loss) if sure and loss.narrow.high >= margin else 0.0 for loss, sure in zip(losses, shown, strict=True)
+            self._knowledge(loss) if sure and loss.narrow.high >= margin and not loss.step.endswith(BESIDE) else 0.0
+            for loss, sure in zip(losses, shown, strict=True)
         ]
         worst = int(np.argmax(large)) if any(large) else -1
         for i, loss in enumerate(losses):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from palpate.nouns import Estimate
-from palpate.report import words
+from palpate.report import described, words
 from palpate.report.bottleneck import LADDER, bottleneck
 from palpate.report.view import ReportView, TaskCard
 
@@ -259,13 +259,30 @@ class _Teller:
         if loss is None:
             return None
         if loss.value is None or own is None or own.value is None:
-            return self.undefined(6, loss)
+            return self._by_description() or self.undefined(6, loss)
         told = f"At the threshold that suits it {self.who} would score {words.score(own.value)} on {self.about}; its answers"
         told += f" score {words.score(own.value - loss.value)}, {words.in_points(loss.value, signed=True)} of difference"
         between = words.points_interval(loss, signed=True)
         told += f" ({_level(loss)} interval {between})" if between else ""
         value, _, unit = words.in_points(loss.value, signed=True).partition(" ")
-        return self._told(6, loss, KNOWS, told, value, f" {unit}", between, self._inside())
+        return self._told(6, loss, KNOWS, told, value, f" {unit}", between, f"{self._inside()} {self._described()}".rstrip())
+
+    def _described(self) -> str:
+        """What its descriptions carry, in sentences; empty where nothing read them."""
+        gain = self.get("description_gain")
+        leaks = self.index.get(("label_leak_rate", frozenset({"model": self.model, "task": self.task.name}.items())))
+        return "" if gain is None else described.in_words(gain, self.get("description_gain_rethresholded"), leaks)
+
+    def _by_description(self) -> Finding | None:
+        """Q6 of a model that gives no probabilities: by what its descriptions carry beyond its answers."""
+        gain = self.get("description_gain")
+        if gain is None or gain.value is None:
+            return None
+        value, _, unit = words.in_points(gain.value, signed=True).partition(" ")
+        verdict = gain.verdict or "no verdict"
+        symbol, between = words.SYMBOLS.get(verdict, words.UNKNOWN), words.points_interval(gain, signed=True)
+        sentence = f"{self.who} on {self.about}. {self._described()}"
+        return Finding(self.model, 6, self.task.name, symbol, verdict, value, sentence, unit=f" {unit}", between=between)
 
     def _inside(self) -> str:
         """Where the stages inside the model lose it, as a sentence; empty where none was probed."""

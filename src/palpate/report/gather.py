@@ -105,7 +105,7 @@ def _counts(planned: Planned, answers: AnswerTable) -> Counts:
     causes = np.zeros(len(answers.causes), dtype=np.int64)
     asked = 0
     for task, model, perturbation in product(planned.tasks, planned.models, planned.perturbations):
-        at = answers.places(planned.keys(task, model, perturbation, planned.prompts(task)))
+        at = answers.places(planned.keys(task, model, perturbation, planned.asked(task, perturbation)))
         asked += len(at)
         at = at[at >= 0]
         status += np.bincount(answers.status[at], minlength=len(status))

@@ -25,6 +25,8 @@ STAGES = {
     "description": "description,<br>read by another",
 }
 """Stage → what its row is called, in the order information flows. The first is for comparison: nothing flows from it."""
+BESIDE = ("metadata", "description")
+"""Stages that nothing flows through: what needs no looking, and what others make of what the model describes."""
 PARTS = (
     ("sees", "vision", "read"),
     ("passes on", "projector", "projector"),
@@ -83,9 +85,14 @@ def _walk(found: By, stages: list[str]) -> list[Any]:
     """The stages as dots with their intervals, joined where information flows from one to the next."""
     import plotly.graph_objects as go
 
-    flows = [s for s in stages if s != "metadata"]
+    flows = [s for s in stages if s not in BESIDE]
     dots = []
-    for names, mark, colour, mode in ((["metadata"], "circle-open", GREY, "markers"), (flows, "circle", BLUE, "lines+markers")):
+    kinds = (
+        (["metadata"], "circle-open", GREY, "markers"),
+        (flows, "circle", BLUE, "lines+markers"),
+        (["description"], "diamond", BLUE, "markers"),
+    )
+    for names, mark, colour, mode in kinds:
         shown = [found[s] for s in names if s in found]
         if not shown:
             continue

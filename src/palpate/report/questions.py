@@ -210,7 +210,10 @@ QUESTIONS: tuple[Question, ...] = (
         "reads every stage inside the model on the same "
         "images, out of fold, from the image at the top to the answer at the bottom: where the line turns left, what the "
         "stages "
-        "above knew does not arrive; a bottleneck is named only where its loss is surely above 0.",
+        "above knew does not arrive; a bottleneck is named only where its loss is surely above 0. Where images were described, "
+        "readers that saw none answer from the descriptions, mean over all of them: what that scores beyond the direct answer "
+        "counts only where it stays when what names the diagnosis is cut out, grey images do not give it, and readers can read "
+        "the truth.",
         "Without inner states only what reaches the margin is seen. A probe finds what can be read off linearly, not what the "
         "model uses; colours alone can tell a lot; the stages are probed for one wording. A threshold fitted on these "
         "images may "
@@ -228,6 +231,15 @@ QUESTIONS: tuple[Question, ...] = (
             "ladder_selectivity",
             "ladder_width",
             "representation_loss",
+            "description_gain",
+            "description_gain_rethresholded",
+            "description_ba",
+            "description_auroc",
+            "description_spread",
+            "masking_loss",
+            "reader_prior",
+            "label_leak_rate",
+            "description_probe_auroc",
         ),
         "models that give the probabilities of their answer words; for more, descriptions and probes of their inner stages",
     ),

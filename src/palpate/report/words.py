@@ -35,6 +35,10 @@ SYMBOLS = {
     "usable": "✓",
     "not shown to be usable": "?",
     "misleading": "✗",
+    "carried by the description": "✗",
+    "gain is the leak": "≈",
+    "another reader's skill": "≈",
+    "nothing recovered": "≈",
 }
 UNKNOWN = "?"
 TONES = {"✓": "good", "✗": "bad", "≈": "even", "?": "open", NOTHING: "open"}

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from palpate.errors import PalpateError
 from palpate.nouns import Answer, Block, Case, Outcome, Perturbation, Prompt, Reading, Status, Stimulus, Tally, Trial
-from palpate.parts import AskingMethod, Model, ReadingMethod, ReadingSpec, ReadText, Rubric, ServedModel
+from palpate.parts import AskingMethod, Model, ReadingMethod, ReadingSpec, ReadsDescriptions, ReadText, Rubric, ServedModel
 from palpate.registry import part
 from palpate.store import keys
 from palpate.store.judgements import Judgements
 from palpate.store.ledger import Ledger, Unread
+from palpate.store.selection import selection
 from palpate.study import Study
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Judging:
         self._method: AskingMethod = part("readings", spec.method)
         self._first: ReadingMethod | None = part("readings", spec.after) if spec.after else None
         self._replies = Judgements(ledger)
+        self._selected = selection(spec)
         self._where = f"{study.origin}: reading {spec.name!r}" if study.origin else f"reading {spec.name!r}"
         try:
             self._model: Model = part("models", spec.model.kind).build(spec.model)
@@ -73,8 +75,8 @@ class Judging:
 
     def read(self, on_progress: Callable[[Tally], None] | None = None) -> int:
         """Read page by page; returns how many answers were read. ``failed`` is how many the model could not be asked about."""
-        total, count, after = self._ledger.n_unread(self.by), 0, 0
-        while page := self._ledger.unread(self.by, after, PAGE):
+        total, count, after = self._ledger.n_unread(self.by, self._selected), 0, 0
+        while page := self._ledger.unread(self.by, after, PAGE, self._selected):
             after = page[-1].row
             count += self._page(page)
             if on_progress is not None:
@@ -84,18 +86,27 @@ class Judging:
     def _page(self, page: Sequence[Unread]) -> int:
         known: list[tuple[int, Reading]] = []
         waiting: dict[str, _Question] = {}
+        cases = self._replies.cases([u.row for u in page]) if self._oracle else {}
         for unread in page:
             rubric = self._rubric_of(unread)
             if rubric is None:
                 continue
             read = self._without_asking(unread, rubric)
             if read is None:
-                question = self._method.question(unread.response.answer.text, unread.prompt, rubric, self._spec.options)
+                text = unread.response.answer.text
+                if unread.row in cases and isinstance(self._method, ReadsDescriptions):
+                    text = self._method.oracle(*cases[unread.row], rubric)
+                question = self._method.question(text, unread.prompt, rubric, self._spec.options)
                 read = None if question is None else self._told(unread, rubric, question, waiting)
             if read is not None:
                 known.append((unread.row, self._reading(unread, read)))
         self._ledger.append_readings(known)
         return len(known) + self._ask(waiting)
+
+    @property
+    def _oracle(self) -> bool:
+        """True where the method reads what is known of the case in place of what the model said of it."""
+        return isinstance(self._method, ReadsDescriptions) and self._spec.options.get("input") == ORACLE
 
     def _without_asking(self, unread: Unread, rubric: Rubric) -> ReadText | None:
         """What needs no model: a blocked answer, an empty one, and what the method before this one could read."""
@@ -111,7 +122,7 @@ class Judging:
 
     def _told(self, unread: Unread, rubric: Rubric, question: Prompt, waiting: dict[str, _Question]) -> ReadText | None:
         """What the model has already said to this question; else the question waits to be asked."""
-        key = keys.scattered_key(self._identity, keys.image_digest(TEXT), NOTHING_CHANGED, keys.prompt_digest(question), 0)
+        key = question_key(self._identity, question)
         if key not in waiting:
             last = self._replies.last(key)
             if last is not None and (read := self._said(last[1], unread, rubric)) is not None:
@@ -176,6 +187,12 @@ class Judging:
 
 
 NOTHING_CHANGED = keys.perturbation_digest(Perturbation(), 0, 0)
+ORACLE = "oracle"
+
+
+def question_key(identity: str, question: Prompt) -> str:
+    """The key of a question to a model that reads; ``identity``: digest of what the model is."""
+    return keys.scattered_key(identity, keys.image_digest(TEXT), NOTHING_CHANGED, keys.prompt_digest(question), 0)
 
 
 def _as_error(reply: Answer) -> Answer:

@@ -9,7 +9,9 @@ from palpate.parts import Headline, Measure
 from palpate.questions import TITLES, Conclusion
 from palpate.registry import parts
 
-FINER = frozenset(("prompt", "class", "factor", "fact", "level", "over", "perturbation"))
+FINER = frozenset(
+    ("prompt", "class", "factor", "fact", "level", "over", "perturbation", "reader", "reader_prompt", "describe", "input")
+)
 """What an estimate may be split by that no question is about."""
 
 NOT_EXAMINED = "not examined"

@@ -13,6 +13,7 @@ from palpate.errors import RunError, unknown_name
 from palpate.nouns import OUTCOME_CODE, Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
+from palpate.stages.described import Described
 from palpate.store.columns import AnswerTable
 from palpate.store.ledger import Ledger
 from palpate.store.people import People
@@ -46,12 +47,14 @@ def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel
         problem = f"none of the answers was read by {by}"
         raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
     beside = _beside(study, ledger, answers) if not read_by else _Beside()
-    probes = ProbeStore(ledger.path.parent)
+    probes, described = ProbeStore(ledger.path.parent), Described(study, ledger)
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:
                 panel = _panel(planned, task, model, perturbation, answers, beside)
-                yield replace(panel, rungs=probes.rungs(panel, study.seed)) if perturbation.name == "none" else panel
+                if perturbation.name == "none":
+                    panel = replace(panel, rungs=probes.rungs(panel, study.seed), descriptions=described.of(panel))
+                yield panel
 
 
 @dataclass(frozen=True)

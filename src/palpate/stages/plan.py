@@ -81,13 +81,16 @@ class Plan:
 
     def trials_by_task(self) -> dict[str, int]:
         """Questions of one model per task."""
-        times = len(self.study.perturbations) * self.study.repeats
-        return {t.name: len(self.cases[t.name].cases) * len(t.prompts) * times for t in self.study.tasks}
+        study = self.study
+        asked = {t.name: sum(len(study.prompts_of(t, p)) for p in study.perturbations) * study.repeats for t in study.tasks}
+        return {name: len(self.cases[name].cases) * times for name, times in asked.items()}
 
     @property
     def n_blocks(self) -> int:
         """Images shown in all, perturbed versions and models counted each."""
-        return sum(len(c.cases) for c in self.cases.values()) * len(self.study.perturbations) * len(self.study.models)
+        study = self.study
+        shown = sum(len(self.cases[t.name].cases) for t in study.tasks for p in study.perturbations if study.prompts_of(t, p))
+        return shown * len(study.models)
 
     def blocks(self, model: ModelSpec) -> Iterator[Block]:
         """Every Block of one model, in an order that depends on the study alone."""
@@ -97,13 +100,15 @@ class Plan:
         """The same, with no trial made and no key yet: so a large plan is walked where most of it is answered."""
         digest = self.model_digests[model.name]
         for task in self.study.tasks:
-            asked = [(p, r) for p in task.prompts for r in range(self.study.repeats)]
-            prompts = [keys.prompt_digest(p) for p in task.prompts]
+            under = [(p, self.study.prompts_of(task, p)) for p in self.study.perturbations]
+            asked = {p: [(prompt, r) for prompt in prompts for r in range(self.study.repeats)] for p, prompts in under if prompts}
+            digests = {p: [keys.prompt_digest(prompt) for prompt in prompts] for p, prompts in under}
             for case in self.cases[task.name].cases:
                 image = keys.image_digest(case)
-                for perturbation in self.study.perturbations:
+                for perturbation, questions in asked.items():
                     of = digest, image, self.perturbation_digests[perturbation]
-                    yield Outline(model.name, task.name, case, perturbation, of, prompts, self.study.repeats, asked)
+                    prompts = digests[perturbation]
+                    yield Outline(model.name, task.name, case, perturbation, of, prompts, self.study.repeats, questions)
 
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps it: enough to rebuild every key and every Panel without images or models."""
@@ -117,7 +122,9 @@ class Plan:
             for t in self.study.tasks
         }
         perturbations = [{"name": p.name, "severity": p.severity, "digest": d} for p, d in self.perturbation_digests.items()]
-        return {"models": self.model_digests, "tasks": tasks, "perturbations": perturbations, "repeats": self.study.repeats}
+        found = {"models": self.model_digests, "tasks": tasks, "perturbations": perturbations, "repeats": self.study.repeats}
+        described = self.study.described
+        return found if described is None else {**found, "described": [str(p) for p in described]}
 
     def write(self, ledger: Ledger) -> None:
         """Record models, cases, prompts, perturbations and the plan; appends only what is new."""

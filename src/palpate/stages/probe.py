@@ -7,13 +7,15 @@ models of a task, and the result is kept beside the run: measuring again needs n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.nouns import Case, CaseSet, Panel
+from palpate.nouns import Case, CaseSet, Form, Panel
 from palpate.parts import FeatureStage, ModelSpec
 from palpate.rung import Rung
+from palpate.stages.described import Described
 from palpate.stages.measure import panels
 from palpate.stats.probes import Folds, Probed, chosen, directions, ladder_folds, permuted_labels
 from palpate.stats.probes import probe as fit
@@ -29,7 +31,21 @@ ORDER = ("vision", "read", "projector", "image", "prompt")
 
 
 def probe(study: Study, ledger: Ledger, cases: Mapping[str, CaseSet]) -> int:
-    """Probe what was kept and is not probed yet; returns how many (model, task) pairs were. ``cases``: task → its cases."""
+    """Probe what was kept and is not probed yet; returns how many (model, task) pairs were. ``cases``: task → its cases.
+
+    The words of descriptions too, where scikit-learn is there.
+    """
+    return _inner_states(study, ledger, cases) + _words(study, ledger)
+
+
+def _words(study: Study, ledger: Ledger) -> int:
+    if find_spec("sklearn") is None or not any(p.form is Form.DESCRIBE for t in study.tasks for p in t.prompts):
+        return 0
+    described = Described(study, ledger)
+    return sum(described.probe(panel) for panel in panels(study, ledger) if panel.perturbation.name == "none")
+
+
+def _inner_states(study: Study, ledger: Ledger, cases: Mapping[str, CaseSet]) -> int:
     run_folder = ledger.path.parent
     if study.features is None or not (run_folder / "features" / "current.json").exists():
         return 0

@@ -140,8 +140,8 @@ def _of(ledger: Ledger, query: str, places: Sequence[_Place], values: Sequence[o
 def _places(planned: Planned) -> Iterator[_Place]:
     """Every trial of the plan in its order, with its key."""
     for task in planned.tasks:
-        prompts, cases = planned.prompts(task), planned.cases(task)
-        for model, perturbation in product(planned.models, planned.perturbations):
+        cases, asked = planned.cases(task), {p: planned.asked(task, p) for p in planned.perturbations}
+        for model, (perturbation, prompts) in product(planned.models, asked.items()):
             keys = planned.keys(task, model, perturbation, prompts)
             for (case, prompt, repeat), key in zip(product(cases, prompts, range(planned.repeats)), keys, strict=True):
                 yield task, model, perturbation, case, prompt, repeat, key

@@ -34,6 +34,7 @@ from palpate.nouns import (
 from palpate.store import keys
 from palpate.store.columns import OF_ANSWERS, AnswerTable, KeyIndex, answer_table, key_index
 from palpate.store.migrations import READERS, migrate
+from palpate.store.selection import EVERY, Selection
 
 SCHEMA_VERSION = 4  # a change here needs a step in migrations.py
 READABLE = frozenset(("1", "2", "3", "4"))
@@ -300,14 +301,14 @@ class Ledger:
                 rows,
             )
 
-    def unread(self, method: str, after: int, limit: int) -> list[Unread]:
-        """The next ``limit`` responses past row ``after`` that have something to read and that ``method`` has not read."""
+    def unread(self, method: str, after: int, limit: int, of: Selection = EVERY) -> list[Unread]:
+        """The next ``limit`` of the selected responses past row ``after`` that ``method`` has not read, errors apart."""
         rows = list(
             self._select(
                 f"SELECT p.task, p.record, {RESPONSE_COLUMNS} FROM response r JOIN prompt p ON p.id = r.prompt"
-                " WHERE r.id > ? AND r.status != 'error'"
+                f" WHERE r.id > ?{of.condition} AND r.status != 'error'"
                 " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?) ORDER BY r.id LIMIT ?",
-                (after, method, limit),
+                (after, *of.values, method, limit),
             )
         )
         for record in {row[1] for row in rows} - self._prompts.keys():  # few, of many answers
@@ -328,12 +329,12 @@ class Ledger:
             with self._transaction() as db:
                 db.execute("INSERT INTO reader (spec, method, record) VALUES (?, ?, ?)", (spec, by, text))
 
-    def n_unread(self, method: str) -> int:
-        """How many responses have something to read and have not been read by ``method``."""
+    def n_unread(self, method: str, of: Selection = EVERY) -> int:
+        """How many responses have something to read and have not been read by ``method``, as ``unread`` gives them."""
         rows = self._select(
-            "SELECT count(*) FROM response r WHERE r.status != 'error'"
+            f"SELECT count(*) FROM response r WHERE r.status != 'error'{of.condition}"
             " AND NOT EXISTS (SELECT 1 FROM reading WHERE response = r.id AND method = ?)",
-            (method,),
+            (*of.values, method),
         )
         return int(next(rows)[0])
 

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from palpate.errors import RunError
-from palpate.nouns import Perturbation, Prompt
+from palpate.nouns import Form, Perturbation, Prompt
 from palpate.store import keys
 from palpate.store.ledger import Ledger, prompt_from
 
@@ -68,6 +68,12 @@ class Planned:
         """The task's prompts, descriptions too."""
         return tuple(prompt_from(raw) for raw in self._record["tasks"][task]["prompts"])
 
+    def asked(self, task: str, perturbation: Perturbation) -> tuple[Prompt, ...]:
+        """What was asked under that perturbation: descriptions only where they were wanted."""
+        described = self._record.get("described")
+        wanted = described is None or str(perturbation) in described
+        return tuple(p for p in self.prompts(task) if wanted or p.form is not Form.DESCRIBE)
+
     def best_accuracy(self, task: str) -> float | None:
         """What the best possible reader reaches, where the source knows it."""
         best: float | None = self._record["tasks"][task]["best_accuracy"]
@@ -96,7 +102,7 @@ class Planned:
     def all_keys(self) -> Iterator[bytes]:
         """The key of every trial of the plan."""
         for task in self.tasks:
-            prompts = self.prompts(task)
+            asked = {p: self.asked(task, p) for p in self.perturbations}
             for model in self.models:
-                for perturbation in self.perturbations:
+                for perturbation, prompts in asked.items():
                     yield from self.keys(task, model, perturbation, prompts)

@@ -39,13 +39,19 @@ class ProbeStore:
         if states is None:
             return None
         labels = [panel.cases, panel.label.tolist(), panel.cluster.tolist()]
-        return self.folder / f"{digest([FORMAT_VERSION, states, labels, seed])}.npz"
+        return self.file(digest([FORMAT_VERSION, states, labels, seed]))
 
     def rungs(self, panel: Panel, seed: int) -> dict[str, tuple[Rung, ...]]:
         """Cell → rungs from the first stage to the last; empty where nothing was probed. Raises RunError for a broken file."""
         file = self.path(panel, seed)
-        if file is None or not file.exists():
-            return {}
+        return {} if file is None or not file.exists() else self.read(file)
+
+    def file(self, name: str) -> Path:
+        """Where probes are, or belong, whose digest is ``name``."""
+        return self.folder / f"{name}.npz"
+
+    def read(self, file: Path) -> dict[str, tuple[Rung, ...]]:
+        """What ``write`` kept there. Raises RunError for a broken file."""
         try:
             with np.load(file, allow_pickle=False) as held:
                 score, right, control, twin = (held[name] for name in ("score", "right", "control", "twin"))

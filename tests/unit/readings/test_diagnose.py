@@ -9,7 +9,7 @@ import pytest
 from palpate.errors import StudyError
 from palpate.nouns import Answer, Form, Outcome, Polarity, Prompt, Status
 from palpate.parts import AskingMethod, Rubric
-from palpate.readings.diagnose import GAP, INPUTS, SCHEMA, VARIANTS, Diagnose, masked, plain
+from palpate.readings.diagnose import GAP, INPUTS, SCHEMA, VARIANTS, Diagnose, plain
 
 READER = Diagnose()
 RUBRIC = Rubric("pneumonia", ("consolidation", "opacity"), ("clear lungs",))
@@ -21,7 +21,7 @@ REPORT = "There is a dense consolidation in the right lung, suggestive of pneumo
 def asked(text: str = REPORT, **options: str) -> str:
     question = READER.question(text, DESCRIBE, RUBRIC, options)
     assert question is not None
-    assert question.form is Form.OPEN
+    assert question.form is Form.YES_NO  # so a reader that has probabilities gives a margin
     return question.text
 
 
@@ -63,27 +63,48 @@ def test_role_and_modality_are_the_study_s():
 
 
 def test_masked_text_states_no_diagnosis():
-    text = asked(input="masked")
-    assert "consolidation" not in text
-    assert "suggestive of pneumonia" not in text
-    assert f"a dense {GAP} in the right lung, suggestive of {GAP}." in text
+    named = Rubric("pneumonia", ("consolidation", "opacity"), ("clear lungs",), ("pneumonia",))
+    question = READER.question(REPORT, DESCRIBE, named, {"input": "masked"})
+    assert question is not None
+    assert f"There is a dense consolidation in the right lung {GAP}." in question.text
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("label", "facts", "text"),
     [
-        ("Opacities are seen; an OPACITY.", f"Opacities are seen; an {GAP}."),
-        ("Consolidations, and clear lungs.", f"{GAP}, and {GAP}."),
-        ("pneumonias", GAP),
-        ("pneumonic changes", "pneumonic changes"),
+        (1, {"size": "large", "side": "left"}, "A large opacity, left."),
+        (1, {"side": "left", "noise": 0.2}, "A opacity, left."),
+        (0, {"size": "large"}, "No pneumonia."),
     ],
 )
-def test_masking_takes_whole_words_and_plurals(before, after):
-    assert masked(before, RUBRIC) == after
+def test_an_oracle_says_the_label_with_what_is_recorded(label, facts, text):
+    rubric = Rubric("pneumonia", oracle=("A {size} opacity, {side}.", "No {condition}."))
+    assert READER.oracle(label, facts, rubric) == text
 
 
-def test_without_words_nothing_is_masked():
-    assert masked(REPORT, Rubric("")) == REPORT
+def test_by_default_an_oracle_affirms_or_denies_the_condition():
+    assert READER.oracle(1, {}, RUBRIC) == "There is evidence of pneumonia."
+    assert READER.oracle(0, {}, RUBRIC) == "There is no evidence of pneumonia."
+
+
+def test_what_an_oracle_says_is_asked_as_it_is():
+    assert "There is no evidence of pneumonia." in asked(READER.oracle(0, {}, RUBRIC), input="oracle")
+
+
+@pytest.mark.parametrize(
+    ("text", "margin", "mass", "outcome"),
+    [
+        ("NoThis is no pneumonia", -0.6, 0.99, Outcome.NEGATIVE),
+        ("YesYes", 2.0, 0.5, Outcome.POSITIVE),
+        ("B) Pneumonia", 2.0, 0.1, None),
+        ("Perhaps", None, None, None),
+        ('{"answer": "Perhaps"}', 2.0, 0.9, None),
+        ("Yes", -3.0, 0.9, Outcome.POSITIVE),
+    ],
+)
+def test_a_reply_that_runs_on_is_read_by_its_margin(text, margin, mass, outcome):
+    found = READER.outcome(Answer(Status.OK, text, margin, mass), REPORT, DESCRIBE, RUBRIC, {})
+    assert (None if found is None else found.outcome) is outcome
 
 
 def test_an_empty_description_asks_for_the_prior():

@@ -158,9 +158,13 @@ class Results:
 
     @cached_property
     def _view(self) -> ReportView:
+        return self._gathered(self.study.report.images)
+
+    def _gathered(self, images: bool) -> ReportView:
         with self.folder.ledger() as ledger:
             conditions = gating.gate(self.study.conditions, self.estimates)
-            view = gather(self.study, ledger, self.estimates, self.panels, conditions, self._images(), spent(self.study, ledger))
+            shown = self._images() if images else {}
+            view = gather(self.study, ledger, self.estimates, self.panels, conditions, shown, spent(self.study, ledger))
         return replace(view, data=self._cards())
 
     def _cards(self) -> tuple[DataCard, ...]:
@@ -169,12 +173,13 @@ class Results:
         except ValueError:  # of another version
             return ()
 
-    def report(self, out: str | Path | None = None) -> Path:
+    def report(self, out: str | Path | None = None, *, images: bool | None = None) -> Path:
         """Write the report (HTML, and Markdown beside it) and the estimates. Returns the HTML's path.
 
+        ``images``: whether example cases are shown with their images; None: as the study has it, and without one not at all.
         With ``out`` a run that may only be read, such as one in an archive, can be reported on.
         """
-        view = self.view()
+        view = self.view() if images is None else self._gathered(images)
         with suppress(RunError) if out is not None else nullcontext():
             self.folder.write_estimates(self.estimates)
         if out is None:
@@ -241,8 +246,6 @@ class Results:
         return FoundAnswers(page.total, found, read_by[0])
 
     def _images(self) -> Mapping[str, Mapping[str, Case]]:
-        if not self.study.report.images:
-            return {}
         cases = self._cases or {t.name: draw_cases(_unsalted(t), self.study) for t in self.study.tasks}
         return {task: {c.id: c for c in drawn.cases} for task, drawn in cases.items()}
 

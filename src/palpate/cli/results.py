@@ -48,12 +48,13 @@ def questions(run: Path, form: str, where: tuple[str, ...], numbers: tuple[int, 
 @click.command()
 @RUN
 @click.option("--out", type=click.Path(path_type=Path), help="Write the HTML here. [default: RUN/report.html]")
+@click.option("--with-images/--without-images", "images", default=None, help="Show example cases' images. [default: the study's]")
 @plainly
-def report(run: Path, out: Path | None) -> None:
+def report(run: Path, out: Path | None, images: bool | None) -> None:
     """Write the report again, as HTML and as Markdown."""
     from palpate.results import Results
 
-    click.echo(Results.open(run).report(out))
+    click.echo(Results.open(run).report(out, images=images))
 
 
 @click.command()

@@ -36,7 +36,7 @@ def abstaining(view: ReportView) -> Figure | None:
     lowest = min(100 * (e.low if e.low is not None else e.value or 0.0) for _, e in drawn)
     figure.update_xaxes(range=[max(-2.0, min(38.0, lowest - 3)), 102])
     rows.name_gaps(figure, drawn)
-    return rows.lay(figure, titled("Knows when to abstain?", view, 7), "right answer more confident than a wrong one, %")
+    return rows.lay(figure, titled("Knows when to abstain?", view, 7), "right answer surer than a wrong, %")
 
 
 def coverages(view: ReportView, task: TaskCard) -> Figure | None:

@@ -17,6 +17,7 @@ from palpate.registry import parts
 from palpate.report import words
 from palpate.report.view import Counts, Example, ExampleAnswer, ModelCard, ReportView, TaskCard
 from palpate.spending import Cost
+from palpate.stats.calibration import logistic
 from palpate.store.columns import STATUS_CODE, AnswerTable
 from palpate.store.ledger import Ledger
 from palpate.store.pictures import Picture, PictureStore
@@ -125,7 +126,7 @@ def _pictures(study: Study, ledger: Ledger, panels: Sequence[Panel]) -> Iterator
 
 
 def _examples(study: Study, ledger: Ledger, planned: Planned, panels: Sequence[Panel], images: Images) -> Iterator[Example]:
-    """Per task, in turn: the case whose answers depend most on the wording, the one most often wrong, the one most often right."""
+    """Per task, in turn: the case whose answers depend most on the wording, the most confidently wrong, the most often right."""
     by = study.reading_by(ledger)
     for task in planned.tasks:
         shown = [p for p in panels if p.task == task and p.perturbation.name == "none"]
@@ -148,7 +149,7 @@ def _worth_seeing(panels: Sequence[Panel], count: int) -> list[tuple[int, str]]:
     flips = np.mean([_flips(p.outcome[:, :, 0]) for p in panels], axis=0)
     orders = (
         (np.argsort(-flips, kind="stable"), "answers depend most on the wording"),
-        (np.argsort(right, kind="stable"), "most often answered wrongly"),
+        _most_wrong(panels, right),
         (np.argsort(-right, kind="stable"), "most often answered rightly"),
     )
     chosen: dict[int, str] = {}
@@ -157,6 +158,18 @@ def _worth_seeing(panels: Sequence[Panel], count: int) -> list[tuple[int, str]]:
             if len(chosen) < count:
                 chosen.setdefault(int(order[rank]), why)
     return list(chosen.items())
+
+
+def _most_wrong(panels: Sequence[Panel], right: NDArray[np.float64]) -> tuple[NDArray[np.int64], str]:
+    """The cases by how likely the wrong answer is to models that give probabilities; where none does, by how often it is wrong."""
+    margin = np.concatenate([p.margin[:, :, 0] for p in panels], axis=1)
+    given = np.isfinite(margin)
+    if not given.any():
+        return np.argsort(right, kind="stable"), "most often answered wrongly"
+    sign = np.where(panels[0].label == 1, 1.0, -1.0)[:, None]
+    wrong = logistic(np.where(given, -sign * margin, 0.0))
+    likely = np.where(given, wrong, 0.0).sum(axis=1) / np.maximum(given.sum(axis=1), 1)
+    return np.argsort(-likely, kind="stable"), "most confidently wrong"
 
 
 def _flips(codes: NDArray[np.int8]) -> NDArray[np.float64]:

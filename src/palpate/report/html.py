@@ -200,9 +200,7 @@ def _picture(example: Example) -> str | None:
 
 def _marked(answer: ExampleAnswer) -> tuple[str, str, str]:
     """The answer's text before, in, and after the part its reading rests on."""
-    if answer.span is None:
-        return answer.text, "", ""
-    start, end = (max(0, min(at, len(answer.text))) for at in answer.span)
+    start, end = words.whole_words(answer.text, answer.span)
     return answer.text[:start], answer.text[start:end], answer.text[max(start, end) :]
 
 

@@ -59,7 +59,7 @@ def image_moves(view: ReportView) -> Figure | None:
     lowest = min(100 * (e.low if e.low is not None else e.value or 0.0) for _, e in found)
     figure.update_xaxes(range=[min(-2.0, lowest - 3), 102])
     rows.name_gaps(figure, found)
-    return rows.lay(figure, titled("Looks at the image?", view, 5), "answers that change without the image, %")
+    return rows.lay(figure, titled("Looks at the image?", view, 5), "changed without the image, %")
 
 
 def quadrants(view: ReportView) -> Figure | None:

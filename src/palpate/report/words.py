@@ -290,6 +290,17 @@ def left_out(view: ReportView) -> str:
     return f"Images left out because they could not be used: {', '.join(lost)}." if lost else ""
 
 
+def whole_words(text: str, span: tuple[int, int] | None) -> tuple[int, int]:
+    """A span of the text, within it, and widened so that no word is marked in part."""
+    low, high = (max(0, min(at, len(text))) for at in span or (0, 0))
+    if low < high:
+        while low and text[low - 1].isalnum() and text[low].isalnum():
+            low -= 1
+        while high < len(text) and text[high - 1].isalnum() and text[high].isalnum():
+            high += 1
+    return low, high
+
+
 def judged(answer: ExampleAnswer, label: int) -> tuple[str, str]:
     """(symbol, word) of an example's answer: right, wrong, or what else it was read as."""
     if answer.outcome is None:

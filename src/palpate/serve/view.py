@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from palpate.errors import PalpateError
 from palpate.nouns import Outcome, Prompt, Reading, Status
 from palpate.report.view import ExampleAnswer
-from palpate.report.words import FORMS, TONES, judged, plain, signed
+from palpate.report.words import FORMS, TONES, judged, plain, signed, whole_words
 from palpate.results import Results, methods
 from palpate.serve.desk import BASE, Desk
 from palpate.serve.local import Reply, Request
@@ -117,7 +117,7 @@ class ViewPage:
         label = self._columns.label(answer.case_row)
         symbol, word = _judged(answer, reading, label)
         text, cut = answer.text, answer.length > len(answer.text)
-        low, high = _whole_words(text, *(reading.span if reading and reading.span else (0, 0)))
+        low, high = whole_words(text, reading.span if reading else None)
         readings = [(name, by[name].outcome, by[name].rule) for name in (primary, *others) if name in by]
         readings += [(name, outcome, "") for name, outcome in self._columns.people(answer.row).items()]
         return {
@@ -251,17 +251,6 @@ def _strips(found: Sequence[ShownAnswer], read: Any) -> list[tuple[str, float, l
         about = f"{answer.prompt.name}: {signed(margin)}, {is_read['word']}"
         strips.setdefault(answer.model, []).append(Dot(margin / scale, is_read["tone"], about))
     return [(model, scale, dots) for model, dots in strips.items()]
-
-
-def _whole_words(text: str, low: int, high: int) -> tuple[int, int]:
-    """A span of the text, widened so that no word is marked in part."""
-    low, high = (max(0, min(at, len(text))) for at in (low, high))
-    if low < high:
-        while low and text[low - 1].isalnum() and text[low].isalnum():
-            low -= 1
-        while high < len(text) and text[high - 1].isalnum() and text[high].isalnum():
-            high += 1
-    return low, high
 
 
 def _whole(text: str | None) -> int | None:

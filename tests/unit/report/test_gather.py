@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from palpate.nouns import Outcome, Reading, Response, Status, Trial
 from palpate.pipeline import run
-from palpate.report.gather import LARGEST_SIDE, _png
+from palpate.report.gather import LARGEST_SIDE, _png, _worth_seeing
 from palpate.report.html import render_html
 from palpate.report.markdown import render_markdown
 from palpate.report.view import ReportView
@@ -23,7 +27,7 @@ from palpate.study import Study
 from small import STUDY, make_images, write_study
 
 Row = tuple[Trial, int, Response, Reading | None]
-WHY = ("answers depend most on the wording", "most often answered wrongly", "most often answered rightly")
+WHY = ("answers depend most on the wording", "most confidently wrong", "most often answered rightly")
 FAILING = STUDY.replace("refusal_rate = 0.05", 'refusal_rate = 0.1\nerror_rate = 0.1\nhedge_rate = 0.05\nstyle = "sentence"')
 SHOWN = FAILING + "\n[report]\nimages = true\nexamples = 4\n"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -111,7 +115,7 @@ def _expected(rows: list[Row], count: int) -> list[tuple[str, str]]:
         right[case] = sum(o is (Outcome.POSITIVE if label else Outcome.NEGATIVE) for o, label in judged) / len(judged)
     orders = (
         sorted(cases, key=lambda c: -round(flips[c], 12)),
-        sorted(cases, key=lambda c: round(right[c], 12)),
+        sorted(cases, key=lambda c: -round(_likely_wrong(rows, c), 12)),
         sorted(cases, key=lambda c: -round(right[c], 12)),
     )
     chosen: dict[str, str] = {}
@@ -120,6 +124,32 @@ def _expected(rows: list[Row], count: int) -> list[tuple[str, str]]:
             if len(chosen) < count:
                 chosen.setdefault(order[rank], why)
     return list(chosen.items())
+
+
+def _likely_wrong(rows: list[Row], case: str) -> float:
+    """The mean probability that the margins give the wrong answer."""
+    mine = [(a.answer.margin, y) for t, y, a, _ in rows if t.case == case and t.prompt.form.closed and a.answer.margin is not None]
+    return sum(1 / (1 + math.exp(m if y else -m)) for m, y in mine) / len(mine)
+
+
+def test_without_margins_the_most_often_wrong_is_shown(shown: Path) -> None:
+    panels = [replace(p, margin=np.full(p.margin.shape, np.nan)) for p in Results.open(shown).panels]
+    chosen = _worth_seeing(panels, 3)
+    assert [why for _, why in chosen] == ["answers depend most on the wording", "most often answered wrongly", WHY[2]]
+
+
+def test_images_may_be_asked_for_and_left_out_whatever_the_study_says(shown: Path, tmp_path: Path) -> None:
+    """Without images there is no pixel, and no name of a file or a patient."""
+    results = Results.open(shown)
+    assert "data:image/png" in results.report(tmp_path / "as-it-says.html").read_text(encoding="utf-8")
+    without = results.report(tmp_path / "without.html", images=False).read_text(encoding="utf-8")
+    assert "data:image" not in without
+    assert "<img" not in without
+    told = without + (tmp_path / "without.md").read_text(encoding="utf-8")
+    names = [path.stem for path in (shown.parent / "images").rglob("*.png")]
+    assert len(names) == 12
+    assert not [name for name in names if re.search(rf"\b{re.escape(name)}\b", told)]
+    assert "data:image/png" in results.report(tmp_path / "with.html", images=True).read_text(encoding="utf-8")
 
 
 def _by_case(results: Results, rows: list[Row]) -> list[Row]:

@@ -207,9 +207,9 @@ def test_template_language_in_texts_is_not_run(hostile_page: Page) -> None:
 
 def test_the_marked_span_is_the_models_own_words(view: ReportView, html: str) -> None:
     assert "<mark>Yes</mark>, there is a mass in the left lobe." in html
-    odd = replace(view.examples[0].answers[0], text="short", span=(3, 99))
+    odd = replace(view.examples[0].answers[0], text="so short", span=(4, 99))
     html = render_html(replace(view, examples=(replace(view.examples[0], answers=(odd,)),)))
-    assert "sho<mark>rt</mark>" in html
+    assert "so <mark>short</mark>" in html, "no word is marked in part"
 
 
 def test_images_are_shown_only_where_given(view: ReportView, page: Page) -> None:

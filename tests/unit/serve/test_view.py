@@ -21,6 +21,7 @@ from PIL import Image
 from hostile_run import EVIL, hostile
 from palpate import pipeline
 from palpate.nouns import Outcome, Perturbation
+from palpate.report.words import whole_words
 from palpate.results import Results
 from palpate.serve import view
 from palpate.serve.local import LocalServer, Reply, Request
@@ -167,7 +168,7 @@ def test_a_case_is_found_by_the_name_that_the_report_has(page: ViewPage) -> None
     ],
 )
 def test_no_word_is_marked_in_part(given: str, low: int, high: int, marked: str) -> None:
-    start, end = view._whole_words(given, low, high)
+    start, end = whole_words(given, (low, high))
     assert given[start:end] == marked
 
 

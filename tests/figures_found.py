@@ -18,7 +18,7 @@ HEAD = """# Validation
 What Palpate's measures found where the truth was planted. `make validate` runs every simulation again and writes this page; a row
 stands here only where its simulation has run to its end. Each section's test, in `tests/validate/`, says how its studies were made.
 Rates carry Monte Carlo error: 1.0 point for 5 % of 500 studies, 0.7 for 1,000.
-The coverage of accuracy, refusals and AUROC, and the table of noise, are in [methods](methods.md#checked-by-simulation).
+The coverage of accuracy, refusals and AUROC is in [methods](methods.md#checked-by-simulation).
 
 """
 

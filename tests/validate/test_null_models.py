@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,10 @@ from wordings import core
 STUDIES = 500
 LIMIT = 0.05 + 2 * (0.05 * 0.95 / STUDIES) ** 0.5
 """Five per cent, and two standard errors of the simulation."""
+AGAIN = 2000
+"""Fresh studies for what came out above 5 % of the first ones: of a hundred exact tests half do, by chance alone."""
+LIMIT_AGAIN = 0.05 + 3.1 * (0.05 * 0.95 / AGAIN) ** 0.5
+"""6.5 %: what an exact test exceeds once in a thousand times, since some dozens are tried again."""
 
 DESIGNS = {
     "100 images": (100, 1),
@@ -68,21 +73,37 @@ def null_study(clusters: int, per_cluster: int, seed: int) -> list[Panel]:
     return found
 
 
+def called(design: str, names: Iterable[str], studies: range, draws: int = 250) -> Counter[str]:
+    """In how many studies each estimate of these measures is given a false word."""
+    wrong: Counter[str] = Counter()
+    measures = [parts("measures")[name] for name in names]
+    for s in studies:
+        panels = null_study(*DESIGNS[design], s)
+        settings = MeasureSettings((Lineage("base", "tuned", "parent"),), seed=s, draws=draws)
+        found = [e for m in measures for e in m.measure(panels, settings) if not {"prompt", "class"} & set(e.by)]
+        false = [e for e in found if e.verdict in FALSE.get(e.measure, ()) and e.by.get("model", "base") == "base"]
+        wrong.update({_name(e) for e in false})
+    return wrong
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("design", DESIGNS)
 def test_where_nothing_is_planted_nothing_is_found(design):
-    wrong: Counter[str] = Counter()
-    measures = [parts("measures")[name] for name in NAMES]
-    for s in range(STUDIES):
-        panels = null_study(*DESIGNS[design], s)
-        settings = MeasureSettings((Lineage("base", "tuned", "parent"),), seed=s, draws=250)
-        found = [e for m in measures for e in m.measure(panels, settings) if not {"prompt", "class"} & set(e.by)]
-        called = {_name(e) for e in found if e.verdict in FALSE.get(e.measure, ()) and e.by.get("model", "base") == "base"}
-        wrong.update(called)
+    wrong = called(design, NAMES, range(STUDIES))
     for name in (*FALSE, "flip_rate_beyond_rerun, by factor"):
         record("No effect: share of studies in which something is called", name, **{design: wrong[name] / STUDIES})
-    assert {name: count / STUDIES for name, count in wrong.items() if count / STUDIES > LIMIT} == {}
+    high = {name for name, count in wrong.items() if count / STUDIES > 0.05}
+    measures = [name for name in NAMES if high & {*parts("measures")[name].estimates, _by_factor(name)}]
+    again = called(design, measures, range(10_000, 10_000 + AGAIN))
+    for name in sorted(high):
+        shares = {"first": wrong[name] / STUDIES, "again": again[name] / AGAIN}
+        record(f"No effect: what was above 5 %, in {AGAIN} fresh studies", f"{name}, {design}", **shares)
+    assert {name: again[name] / AGAIN for name in high if again[name] / AGAIN > LIMIT_AGAIN} == {}
+
+
+def _by_factor(name: str) -> str:
+    return "flip_rate_beyond_rerun, by factor" if name == "flips" else ""
 
 
 def _name(e: Estimate) -> str:

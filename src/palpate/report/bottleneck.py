@@ -26,7 +26,7 @@ REACHED: dict[str, Kind] = {
 }
 """The stage behind the largest loss → what is at fault; behind the margin comes the text, which takes a second look."""
 SAID: dict[Kind, str] = {
-    "unseen": "the layer handed on is not shown to see the condition",
+    "unseen": "the layer handed on is not shown to see the condition: there is nothing known to be lost",
     "colours": "it sees no more than the image's colours tell, and no step is shown to lose that",
     "open": "no step is shown to lose it; whether it sees more than colours, these images cannot tell",
     "vision": "lost in the vision tower: a layer knows more than the one that is handed on",

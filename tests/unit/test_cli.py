@@ -240,10 +240,15 @@ def test_json_has_exactly_the_fields_promised(cli: Cli, finished: Path) -> None:
         assert (e["value"] is None) <= (e["reason"] is not None)
 
 
-def test_a_table_shows_every_estimate(cli: Cli, finished: Path) -> None:
+def test_a_table_shows_every_estimate(cli: Cli, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     shown = cli("measure", finished, "ba_all", "--by", "model", "--by", "task", "--by", "cell").stdout
     assert shown.splitlines()[0].split()[:3] == ["estimate", "of", "value"]
     assert shown.count("ba_all") == 4
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli("measure", finished, "ba_all", "--by", "model", "--by", "task", "--by", "cell").stdout
+    assert re.search(r"^ba_all, model=tuned, task=pneumonia_cxr, cell=target: \S", narrow, re.MULTILINE)
+    assert re.search(r"^  value 0\.\d{3}; interval 0\.\d{3} – ", narrow, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

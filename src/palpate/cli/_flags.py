@@ -170,3 +170,5 @@ def run_study(study: Study, out: Path, quiet: bool) -> None:
     for tally in last:
         note_unasked(tally)
     click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)
+    if not quiet:
+        click.echo(f"every answer, with its image: palpate view {results.folder.path}", err=True)

@@ -120,14 +120,14 @@ def render_plan(plan: PlanSummary) -> str:
 
 
 def render_estimates(estimates: Iterable[Estimate]) -> str:
-    """One line per estimate; an undefined one shows its reason."""
-    table = _table("estimate", "of", "value", "interval", "cases", "groups", "verdict", right=("value", "cases", "groups"))
+    """One line per estimate, or two where the terminal is narrow; an undefined one shows its reason."""
+    heads, rows = ("estimate", "of", "value", "interval", "cases", "groups", "verdict"), []
     for e in estimates:
         interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
         value = "–" if e.value is None else f"{e.value:.3f}"
         of = ", ".join(f"{k}={v}" for k, v in e.by.items())
-        table.add_row(e.measure, Text(of), value, interval, str(e.n_cases), str(e.n_clusters), Text(e.verdict or e.reason or ""))
-    return render(table)
+        rows.append((e.measure, of, value, interval, str(e.n_cases), str(e.n_clusters), e.verdict or e.reason or ""))
+    return render(*fitting_rows(heads, rows, right=("value", "cases", "groups"), of=2, says=6))
 
 
 def render_conclusions(conclusions: Iterable[Conclusion]) -> str:
@@ -171,7 +171,8 @@ def fitting_rows(
         yield from [table] if rows else []
         return
     for row in rows:
-        yield Text(words.line(f"{', '.join(cell for cell in row[:of] if cell)}: {row[says]}"))
+        about = ", ".join(cell for cell in row[:of] if cell)
+        yield Text(words.line(f"{about}: {row[says]}" if row[says] else about))
         told: list[str] = []
         for at, (head, cell) in enumerate(zip(heads, row, strict=True)):
             if at < of or at == says or not cell:

@@ -204,6 +204,7 @@ class _Teller:
         flips = self.get("flip_rate")
         if flips is not None and flips.value is not None:
             parts.append(f"Two wordings disagree on {words.percent(flips.value)} of images")
+        parts += self._what_moves_it()
         verdict, between = spread.verdict or "no verdict", words.points_interval(spread)
         symbol, said = words.SYMBOLS.get(verdict, words.UNKNOWN), WORDINGS.get(verdict, "No verdict.")
         whole = self.get("ba_all")
@@ -212,6 +213,19 @@ class _Teller:
         sentence = f"{'. '.join(parts)}. {said}"
         value, _, unit = words.in_points(spread.value).partition(" ")
         return Finding(self.model, 2, self.task.name, symbol, verdict, value, sentence, unit=f" {unit}", between=between)
+
+    def _what_moves_it(self) -> list[str]:
+        """The part of the wording with the largest effect among those that surely have one."""
+        mine = (e for (name, _), e in self.index.items() if name == "factor_effect")
+        sure = [e for e in mine if e.verdict in ("raises", "lowers") and self._is_mine(e) and e.value is not None]
+        if not sure:
+            return []
+        most = max(sure, key=lambda e: abs(e.value or 0.0))
+        factor, level, against = (words.line(most.by[key]) for key in ("factor", "level", "against"))
+        return [f"What moves it most: {factor}, {level} instead of {against} ({words.in_points(most.value, signed=True)})"]
+
+    def _is_mine(self, e: Estimate) -> bool:
+        return (e.by.get("model"), e.by.get("task"), e.by.get("cell")) == (self.model, self.task.name, self.cell)
 
     def refusals(self) -> Finding:
         """Q3: how often it does not answer, and whether that depends on the truth."""

@@ -71,7 +71,7 @@ def render_html(view: ReportView) -> str:
             left_out=words.left_out(view),
             sections=sections,
             examined=[s.question for s in sections if s.found],
-            missing=[s.question for s in sections if not s.found and not s.rows],
+            missing=[s.question for s in sections if not s.found],
             matrix=_matrix(view, found),
             choices=choices(view, found),
             choice_caution=CAUTION,

@@ -80,8 +80,11 @@ def _gathered(group: Group) -> str:
 def _section(view: ReportView, question: Question, found: Sequence[Finding]) -> list[str]:
     rows = [e for name in question.measures for e in view.estimates if e.measure == name]
     lines = [f"## {question.title}", ""]
-    if not found and not rows:
-        return [*lines, f"{words.NOT_EXAMINED.capitalize()}.{f' It takes {question.needs}.' if question.needs else ''}", ""]
+    if not found:
+        some = " Some of its numbers need less, and stand below." if rows else ""
+        lines += [f"{words.NOT_EXAMINED.capitalize()}.{f' It takes {question.needs}.' if question.needs else ''}{some}", ""]
+        if not rows:
+            return lines
     titles = words.titles(view)
     table = [(f.model, titles[f.task], f"{f.symbol} {f.verdict}", f.short, f.sentence) for f in found]
     lines += [question.asks, "", *_table(("model", "task", "verdict", "number", "in words"), table), ""]

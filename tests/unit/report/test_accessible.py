@@ -101,7 +101,11 @@ def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str, 
 
 def test_axe_is_awake(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> None:
     """A fault put in is found: a picture without a name, and grey words on grey."""
-    broken = pages["whole"].read_text(encoding="utf-8").replace("</main>", '<img src="data:,"><p style="color:#999">x</p></main>')
+    broken = (
+        pages["whole"]
+        .read_text(encoding="utf-8")
+        .replace("</main>", '<img src="data:,"><p style="color:#999">pale words</p></main>')
+    )
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
     with Opened(browser, tmp_path / "broken.html", DESK, "light") as opened:
         assert {"image-alt", "color-contrast"} <= {rule for rule, *_ in violations(opened.page)}

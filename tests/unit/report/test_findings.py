@@ -262,3 +262,11 @@ def test_confidence_is_told_by_margin_or_else_by_agreement(view: ReportView) -> 
     assert "by how far its wordings agree" in f.sentence
     assert found(view, 7, silent).why == NO_ANSWER
     assert found(view, 7, estimate("auroc_failure", 0.4, 0.05, "misleading", **by_margin)).symbol == "✗"
+
+
+def test_the_part_of_the_wording_that_surely_moves_it_most_is_named() -> None:
+    from synthetic_curves import examined_whole
+
+    found = {(f.model, f.task): f.sentence for f in findings(examined_whole()) if f.question == 2}
+    assert "What moves it most: polarity, negated instead of affirmative (−9 points)." in found[MODELS[1], TASKS[0][0]]
+    assert "What moves it most" not in found[MODELS[0], TASKS[0][0]], "nothing is named that is not sure"

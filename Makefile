@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 JOBS ?= 2
 TRIALS ?= 10000000
 
-.PHONY: demo test lint validate bench bench-scale train docs lock clean
+.PHONY: demo test test-lowest lint validate faults audit bench bench-scale train docs lock clean
 
 demo: $(VENV)/.local          ## examine the bundled models on the phantom tasks; writes runs/demo/report.html
 	$(BIN)/palpate demo
@@ -23,6 +23,24 @@ lint: $(VENV)/.dev            ## ruff and mypy --strict
 
 validate: $(VENV)/.dev        ## the long checks (writes docs/validation.md): simulations, killing at a hundred moments, published figures
 	PALPATE_RECORD=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow --timeout 3600
+
+faults: $(VENV)/.dev          ## provoke every fault of docs/reliability.md and write its table: half an hour
+	PALPATE_RECORD=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow" --timeout 3600 \
+	  tests/golden/test_kill_and_resume.py tests/golden/test_damage.py tests/golden/test_full_disk.py tests/golden/test_faults.py \
+	  tests/golden/test_faults_in_models.py tests/golden/test_endpoint_study.py tests/golden/test_same_numbers_on_ray.py
+
+audit:                        ## ask the advisory service about every pinned version (needs a network)
+	test -d build/audit || $(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --upgrade pip-audit
+	build/audit/bin/pip-audit --no-deps --disable-pip --strict -r constraints.txt
+
+LOWEST := tests/unit tests/contract tests/golden/test_damage.py tests/golden/test_kill_and_resume.py
+test-lowest:                  ## the core's tests with every declared package at its lower bound; tools of the tests at their newest
+	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
+	$(PYTHON) tests/lowest.py pyproject.toml xlsx > build/lowest.txt
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt -e ".[xlsx]" \
+	  pytest pytest-timeout pytest-xdist hypothesis psutil statsmodels scikit-learn num2words
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n $(JOBS) --dist worksteal $(LOWEST)
 
 bench: $(VENV)/.dev           ## speed and memory, as a table and as JSON
 	$(BIN)/python -m benchmarks.all

@@ -26,6 +26,8 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise StudyError("is a folder", where=str(path), expected="a TOML study file") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise StudyError(f"cannot be read: {fault}", where=str(path)) from None
+    except RecursionError:
+        raise StudyError("is nested too deeply", where=str(path), expected="a TOML study file") from None
     except tomllib.TOMLDecodeError as fault:
         pattern = "Unescaped" in str(fault)
         hint = r"a text with backslashes, such as a pattern, goes into single quotes: '(person\d+)'" if pattern else ""

@@ -8,6 +8,7 @@ be cheap: heavy libraries are imported where they are used. The contract tests r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -25,6 +26,13 @@ SECRET_OPTIONS = ("salt",)
 """Options of a source that no file of a run may hold."""
 WITHHELD = "(withheld)"
 """What stands in their place there."""
+TRUST_CODE = "PALPATE_TRUST_CODE"
+"""Environment variable that is 1 where code that a study names may run: a study file alone never runs any."""
+
+
+def code_is_trusted() -> bool:
+    """Whether whoever runs this said that a study may name code: a function of their own, or code that comes with a checkpoint."""
+    return os.environ.get(TRUST_CODE) == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +159,12 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a served model's questions go: the host's name, and whether that is another machine."""
+    """Where a served model's questions go: the host's name, whether that is another machine, and which environment variables
+    hold what is sent along (a key, headers)."""
 
     host: str
     remote: bool
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

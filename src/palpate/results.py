@@ -12,7 +12,6 @@ from pathlib import Path
 from palpate.errors import PalpateError, RunError
 from palpate.inspection.card import DataCard, cards_from_json
 from palpate.nouns import Case, CaseSet, Comparison, Condition, ConditionResult, Estimate, Panel, Tally, Trial
-from palpate.parts import SECRET_OPTIONS
 from palpate.questions import Conclusion
 from palpate.report.gated import GatedRun, gate_json, render_junit
 from palpate.report.gather import gather
@@ -30,7 +29,7 @@ from palpate.stages.measure import choose, measure, panels
 from palpate.stages.outlook import resolutions, supposed, usage
 from palpate.stages.pilot import Pilot
 from palpate.stages.pilot import pilot as pilot_of
-from palpate.stages.plan import Plan, draw_cases, plan
+from palpate.stages.plan import Plan, by_content_alone, draw_cases, plan
 from palpate.stages.read import read
 from palpate.store import shown
 from palpate.store.browsing import Columns, Wanted
@@ -45,7 +44,6 @@ from palpate.store.planned import Planned
 from palpate.store.salvage import Salvaged, salvage
 from palpate.store.selection import selection
 from palpate.study import Study
-from palpate.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +244,7 @@ class Results:
         return FoundAnswers(page.total, found, read_by[0])
 
     def _images(self) -> Mapping[str, Mapping[str, Case]]:
-        cases = self._cases or {t.name: draw_cases(_unsalted(t), self.study) for t in self.study.tasks}
+        cases = self._cases or {t.name: draw_cases(by_content_alone(t), self.study) for t in self.study.tasks}
         return {task: {c.id: c for c in drawn.cases} for task, drawn in cases.items()}
 
     @cached_property
@@ -270,13 +268,6 @@ def compare_runs(before: str | Path, after: str | Path, match: Mapping[str, str]
     with sides[0][1].folder.ledger() as old, sides[1][1].folder.ledger() as new:
         named = [Side(name, run.study, ledger) for (name, run), ledger in zip(sides, (old, new), strict=True)]
         return compare(named[0], named[1], match or {})
-
-
-def _unsalted(task: Task) -> Task:
-    """The task with its images findable by id alone: ids do not rest on the salt, which a run does not hold."""
-    assert task.source is not None
-    kept = {key: value for key, value in task.source.options.items() if key not in (*SECRET_OPTIONS, "salt_env")}
-    return replace(task, source=replace(task.source, options=kept))
 
 
 def _find(ledger: Ledger, key: str, where: str) -> tuple[Trial, int]:

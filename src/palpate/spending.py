@@ -33,3 +33,4 @@ class Sending:
     remote: bool  # False: a server on this machine
     images: int
     cost: Cost
+    secrets: tuple[str, ...] = ()  # environment variables whose content is sent along

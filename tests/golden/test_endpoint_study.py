@@ -214,7 +214,8 @@ def test_what_leaves_the_machine_is_said_first_even_quietly(tmp_path: Path, cli:
             result = cli(verb, file, "--out", tmp_path / verb, "--quiet", exit_code=2)
             said = " ".join(result.stderr.split())
             assert "12 images will leave this machine for vlm.example.org, to be shown to far: 144 questions, about" in said
-            assert said.index("will leave") < said.index("FAR_KEY is not set")
+            assert "; what FAR_KEY holds is sent along" in said
+        assert said.index("will leave") < said.index("FAR_KEY is not set")
         (near, far) = plan_summary(Study.load(file)).sendings
     assert (near.remote, far.remote, far.host) == (False, True, "vlm.example.org")
 

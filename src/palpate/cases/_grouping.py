@@ -9,6 +9,7 @@ from typing import Any
 
 from palpate.cases._listing import text_option
 from palpate.errors import SourceError
+from palpate.parts import TRUST_CODE, code_is_trusted
 
 OPTIONS: Mapping[str, str] = {
     "group_regex": "pattern on a file's relative path; its first group, or (?P<group>…), is the patient or slide",
@@ -74,11 +75,18 @@ class Grouping:
 
 
 def _imported(given: str, where: str) -> Callable[[str], object]:
-    """The function ``package.module:function``: imported only because the study names it."""
+    """The function ``package.module:function``: imported only because the study names it and whoever runs it allows code."""
     expected = '"package.module:function", importable from where Palpate runs'
     module, colon, name = given.partition(":")
     if not (module and colon and name):
         raise SourceError(f"group_function = {given!r} names no function", where=where, expected=expected)
+    if not code_is_trusted():
+        raise SourceError(
+            f"group_function = {given!r} is code that the study names, and a study file alone runs none",
+            where=where,
+            expected=f"{TRUST_CODE}=1 in the environment, where you know the study and the function",
+            hint="or group_regex, a pattern on the file's name, which needs no code",
+        )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

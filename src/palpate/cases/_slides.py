@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REGION_COLUMNS = ("x", "y", "w", "h", "level")
 CHUNK = 2**20
+MAX_TILE = 3 * MAX_PIXELS
+"""Values of one tile, colours counted: scanners write tiles of 256 to 4096 pixels a side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def _read(path: Path, region: SlideRegion) -> Image:
             if region.x / scale + region.w > width + 1 or region.y / scale + region.h > height + 1:
                 raise Undecodable(f"the region leaves the slide, which has {width:,} × {height:,} pixels on level {region.level}")
             _refuse_missing_tiles(slide, region.level, path.stat().st_size)
+            _refuse_absurd_tiles(slide, region.level)
             found: Image.Image = slide.read_region((region.x, region.y), region.level, (region.w, region.h))
             clean = Image.new("RGB", found.size)
             clean.paste(found.convert("RGB"))
@@ -103,6 +106,14 @@ def _refuse_missing_tiles(slide: Any, level: int, size: int) -> None:
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if not ends or len(ends) != math.prod(page.chunked) or max(ends) > size:
         raise Undecodable("is damaged: some of its tiles are missing")
+
+
+def _refuse_absurd_tiles(slide: Any, level: int) -> None:
+    """A tile is unpacked whole, however small the region: one that claims gigabytes in a few bytes would take them."""
+    page = slide.ts_tifffile.series[0].levels[level].pages[0]
+    pixels = math.prod(page.chunks)
+    if pixels > MAX_TILE:
+        raise Undecodable(f"has tiles of {pixels / 1e6:,.0f} million values, more than the {MAX_TILE / 1e6:.0f} million allowed")
 
 
 def _slide(path: Path) -> Any:

@@ -14,6 +14,8 @@ from palpate.errors import SourceError
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 SEVERAL = "several images to a case"
+MOST_ROWS, MOST_BYTES, BATCH = 50_000_000, 4 * 2**30, 1024
+"""Of a Parquet file: how many rows of the columns that are read, how many bytes they unpack to, and rows unpacked at once."""
 ONE_EACH = "one image to a row: a case is one image; give each image a row, and the patient in the group column"
 
 Wanted = Callable[[Sequence[str]], Iterable[str]]
@@ -48,7 +50,7 @@ def _read_parquet(path: Path, wanted: Wanted) -> tuple[list[str], list[Row]]:
             used = sorted(wanted(columns))
             for column in used:
                 _refuse_nested(file.schema_arrow, column, str(path))
-            data = file.read(columns=used).to_pydict()
+            data = _bounded(file, used, str(path))
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise SourceError(
             f"is not a readable Parquet file: {(str(error).splitlines() or ['damaged'])[0]}", where=str(path)
@@ -57,6 +59,21 @@ def _read_parquet(path: Path, wanted: Wanted) -> tuple[list[str], list[Row]]:
     return columns, [
         Row(n, dict(zip(names, values, strict=True))) for n, values in enumerate(zip(*data.values(), strict=True), start=1)
     ]
+
+
+def _bounded(file: Any, used: Sequence[str], where: str) -> dict[str, list[Any]]:
+    """The columns as lists. Raises SourceError where a small file unpacks to more than any table of cases holds."""
+    if file.metadata.num_rows > MOST_ROWS:
+        raise SourceError(f"has {file.metadata.num_rows:,} rows", where=where, expected=f"at most {MOST_ROWS:,}", hint="split it")
+    data: dict[str, list[Any]] = {column: [] for column in used}
+    unpacked = 0
+    for batch in file.iter_batches(batch_size=BATCH, columns=used):
+        unpacked += batch.nbytes
+        if unpacked > MOST_BYTES:
+            raise SourceError(f"unpacks to more than {MOST_BYTES / 2**30:.0f} GB", where=where, expected="a table of cases")
+        for column, values in batch.to_pydict().items():
+            data[column] += values
+    return data
 
 
 def _refuse_nested(schema: Any, column: str, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from palpate.errors import SourceError
 from palpate.imports.own import unreadable
 from palpate.imports.rows import Faults, Row, reach
-from palpate.imports.unpacking import open_archive
+from palpate.imports.unpacking import member, open_archive
 
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 HEADERS = ("header.json", "_journal/start.json")  # the second: of a log that was not finished
@@ -118,7 +118,7 @@ def _in_order(name: str) -> list[Any]:
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(archive.read(name))
+        found = json.loads(member(archive, name))
     except (ValueError, RecursionError, OSError, zipfile.BadZipFile, zlib.error) as fault:
         raise SourceError(f"{name} cannot be read: {fault}", where=str(path), expected="a log of Inspect") from None
     if not isinstance(found, dict):

@@ -15,7 +15,7 @@ MOST_MEMBERS = 1_000_000
 def open_archive(path: Path, what: str) -> zipfile.ZipFile:
     """A zip archive that is safe to read. Raises SourceError for what is none, or would unpack to more than any such file holds.
 
-    The sizes are those the archive declares; Python's zipfile never unpacks more of a member than was declared.
+    The sizes are those the archive declares: read its members with ``member``, which holds them to it.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -33,3 +33,23 @@ def open_archive(path: Path, what: str) -> zipfile.ZipFile:
         archive.close()
         raise SourceError(problem, where=str(path), expected=f"{what}, of a size that such files have", hint="split it")
     return archive
+
+
+def member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """One file of an archive. Raises BadZipFile where it unpacks to more than it declares, and KeyError where there is none.
+
+    ``ZipFile.read`` unpacks all there is before it cuts that down to what was declared: a lying archive would fill memory.
+    """
+    size = archive.getinfo(name).file_size
+    with archive.open(name) as file:
+        found = file.read(size)
+        if len(found) != size or file.read(1):
+            raise zipfile.BadZipFile(f"{name} is not of the size it declares")
+    return found
+
+
+def check_members(archive: zipfile.ZipFile) -> None:
+    """Raises BadZipFile where any file is not what the archive declares: before a library reads them all in its own way."""
+    broken = archive.testzip()  # in pieces of a megabyte
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{broken} is not what it declares")

@@ -5,14 +5,16 @@ Model and data set are both in the file's name, with the same sign between and w
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from palpate.errors import SourceError
 from palpate.imports.own import table
 from palpate.imports.rows import Faults, Row
-from palpate.imports.unpacking import open_archive
+from palpate.imports.unpacking import check_members, open_archive
 
 FIELDS = ("index", "question", "answer", "prediction")
 LETTERS = "ABCDEFGHIJ"
@@ -63,24 +65,43 @@ def _there(value: Any) -> bool:
     return value is not None and str(value).strip().lower() not in ("", "nan")
 
 
+BROKEN = (
+    *(OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, NotImplementedError, RuntimeError),
+)
+"""What openpyxl and what it stands on raise for a damaged or hostile file; XML that is none is a SyntaxError."""
+MOST_ROWS, MOST_COLUMNS = 1_048_576, 1_000
+"""Excel's own limit, and far more than a table of answers has: a file may claim any number of empty ones."""
+
+
 def _spreadsheet(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        import openpyxl
+        import openpyxl  # noqa: F401
     except ImportError:
         hint = "pip install 'palpate[xlsx]', or save the table as .tsv"
         raise SourceError("spreadsheets need the package openpyxl", where=str(path), hint=hint) from None
-    import zipfile
+    with open_archive(path, "a spreadsheet") as archive:
+        try:
+            check_members(archive)
+        except BROKEN as fault:
+            raise SourceError(f"is no readable spreadsheet: {fault}", where=str(path)) from None
+    with path.open("rb") as file:  # openpyxl leaves a file open that it cannot read
+        yield from _lines(file, path)
 
-    open_archive(path, "a spreadsheet").close()
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import openpyxl
+
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException) as fault:
-        raise SourceError(f"is no readable spreadsheet: {fault}", where=str(path)) from None
-    try:
-        lines = book.worksheets[0].iter_rows(values_only=True)
+        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        if (sheet.max_column or 0) > MOST_COLUMNS:
+            raise ValueError(f"it claims {sheet.max_column:,} columns")
+        lines = sheet.iter_rows(values_only=True)
         columns = [str(name).strip() if name is not None else "" for name in next(lines, ())]
         for line, values in enumerate(lines, start=2):
+            if line > MOST_ROWS:
+                raise ValueError(f"it claims more than {MOST_ROWS:,} rows")
             if any(value is not None for value in values):
                 yield line, {name: value for name, value in zip(columns, values, strict=False) if name}
-    finally:
-        book.close()
+    except (*BROKEN, openpyxl.utils.exceptions.InvalidFileException) as fault:
+        raise SourceError(f"is no readable spreadsheet: {fault}", where=str(path)) from None

@@ -57,8 +57,9 @@ class EndpointModel:
         return Fingerprint(what, where)
 
     def destination(self) -> Destination:
-        """The host in ``base_url``."""
-        return Destination(self.settings.host, self.settings.remote)
+        """The host in ``base_url``, and the variables that hold the key and the headers."""
+        named = (self.settings.api_key_env, *self.settings.headers_env.values())
+        return Destination(self.settings.host, self.settings.remote, tuple(dict.fromkeys(name for name in named if name)))
 
     def tokens(self, prompt: Prompt, *, image: bool) -> tuple[int, int]:
         """(expected in, most out)."""

@@ -177,12 +177,12 @@ def find(settings: Settings, *, weights: bool) -> Checkpoint:
     folder = check_local(settings.path)
     if folder is not None:
         return Checkpoint(folder)
-    snapshot = _snapshot(settings.path, settings.revision, weights=weights)
+    snapshot = _snapshot(settings.path, settings.revision, weights=weights, pickled=settings.pickled_weights)
     return Checkpoint(snapshot, (settings.path, snapshot.name))
 
 
-def _snapshot(hub_id: str, revision: str | None, *, weights: bool) -> Path:
-    """The checkpoint's folder in the hub cache. Only ``bin`` weights are fetched where there are no safetensors."""
+def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool) -> Path:
+    """The checkpoint's folder in the hub cache. ``pickled``: ``bin`` weights are fetched where there are no safetensors."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -201,7 +201,7 @@ def _snapshot(hub_id: str, revision: str | None, *, weights: bool) -> Path:
     small = [f"*{kind}" for kind in TEXT_FILES]
     try:
         found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=small))
-        for kind in WEIGHTS:
+        for kind in WEIGHTS if pickled else WEIGHTS[:1]:
             if weights and not complete(found):
                 found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=[*small, f"*{kind}"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:

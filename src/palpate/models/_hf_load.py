@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from palpate.errors import ModelError
 from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of, unrepeated_of
 from palpate.models._hf_settings import Settings
 
-CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError)
+CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError, UnpicklingError)
 """What transformers raises for a checkpoint it cannot make sense of."""
 
 
@@ -124,12 +125,15 @@ def _with_pad(tokenizer: Any) -> Any:
 def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) -> Any:
     attention = {"attn_implementation": settings.attn_implementation} if settings.attn_implementation else {}
     quantized = _quantization(settings, dtype)
+    _refuse_pickles(checkpoint, settings)
     try:
         model, found = auto.from_pretrained(
             checkpoint.folder,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=settings.trust_remote_code,
+            use_safetensors=None if settings.pickled_weights else True,
+            weights_only=True,  # of pickled ones: tensors, and nothing that runs
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are listed, below
             **attention,
@@ -152,6 +156,17 @@ def _model(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) ->
             hint='ignore_keys = ["…"] for weights known to be unused' if unexpected else "",
         )
     return model
+
+
+def _refuse_pickles(checkpoint: Checkpoint, settings: Settings) -> None:
+    """A pickle may run anything when it is read; torch's reader of weights alone has had holes too."""
+    if not settings.pickled_weights and not any(checkpoint.folder.glob("*.safetensors")) and any(checkpoint.folder.glob("*.bin")):
+        raise ModelError(
+            "has pickled weights (.bin) only, which could run code when they are read",
+            where=settings.path,
+            expected="weights as safetensors",
+            hint="convert them, or take another revision; or pickled_weights = true, where you trust whoever made them",
+        )
 
 
 def _twin(auto: Any, checkpoint: Checkpoint, settings: Settings, dtype: Any) -> Any:

@@ -10,7 +10,7 @@ from palpate.errors import ModelError
 from palpate.models._hf_presets import BY_PATH, PROTOCOLS, protocol_options
 from palpate.models._options import check_names, number, one_of, text, whole
 from palpate.nouns import Form
-from palpate.parts import ModelSpec
+from palpate.parts import TRUST_CODE, ModelSpec, code_is_trusted
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LIMIT = 1_000_000
@@ -23,7 +23,8 @@ OPTIONS: Mapping[str, str] = {
     "dtype": "auto (float32 on CPU, bfloat16 on CUDA), float32, bfloat16 or float16",
     "device": "auto (CUDA where there is one, else CPU), or a torch device such as cuda:1",
     "attn_implementation": "eager, sdpa, flash_attention_2… (default: what transformers chooses)",
-    "trust_remote_code": "run Python code that comes with the checkpoint (default false)",
+    "trust_remote_code": "run Python code that comes with the checkpoint; also needs PALPATE_TRUST_CODE=1 (default false)",
+    "pickled_weights": "true: read weights of the old kind (.bin), a pickle, where there are no safetensors (default false)",
     "text_only": "true: never show it an image, also where it could see one (default: true for a language model, else false)",
     "system": "system prompt, put before the question in the checkpoint's chat template (default none)",
     "chat_template": "Jinja chat template, or a file that holds one; own: the checkpoint's own, whatever a protocol says",
@@ -56,6 +57,7 @@ class Settings:
     device: str = "auto"
     attn_implementation: str | None = None
     trust_remote_code: bool = False
+    pickled_weights: bool = False
     text_only: bool | None = None
     system: str | None = None
     chat_template: str | None = None
@@ -110,7 +112,8 @@ def settings_from(spec: ModelSpec) -> Settings:
         dtype=one_of(spec, "dtype", DTYPES),
         device=text(spec, "device") or "auto",
         attn_implementation=text(spec, "attn_implementation"),
-        trust_remote_code=one_of(spec, "trust_remote_code", (False, True)),
+        trust_remote_code=_trusted(spec),
+        pickled_weights=one_of(spec, "pickled_weights", (False, True)),
         text_only=one_of(spec, "text_only", (False, True)) if "text_only" in spec.options else None,
         system=text(spec, "system"),
         chat_template=None if template == OWN else _template(template, spec.name),
@@ -132,6 +135,17 @@ def settings_from(spec: ModelSpec) -> Settings:
         ignore_keys=tuple(map(str, spec.options.get("ignore_keys", ()))),
         seed=spec.seed,
     )
+
+
+def _trusted(spec: ModelSpec) -> bool:
+    """Whether the checkpoint's own code runs: where the study names it, and whoever runs the study allows code."""
+    wanted = one_of(spec, "trust_remote_code", (False, True))
+    if wanted and not code_is_trusted():
+        raise ModelError(
+            f"model {spec.name!r} wants to run code that comes with its checkpoint, and a study file alone runs none",
+            expected=f"{TRUST_CODE}=1 in the environment, where you know the study and the checkpoint's code",
+        )
+    return wanted
 
 
 def _optional(spec: ModelSpec, key: str) -> int | None:

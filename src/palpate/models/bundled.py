@@ -26,7 +26,7 @@ CHECKPOINTS: Mapping[str, str] = {
     "phantom-reader": "text-only language model that reads descriptions of phantoms",
 }
 IMAGES_AT_ONCE, PASSES = 8, 4
-FIXED = frozenset({"path", "revision", "trust_remote_code", "text_only", "chat_template", "ignore_keys"})
+FIXED = frozenset({"path", "revision", "trust_remote_code", "pickled_weights", "text_only", "chat_template", "ignore_keys"})
 """What is decided by the checkpoint itself."""
 
 

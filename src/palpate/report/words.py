@@ -187,7 +187,8 @@ def sending(planned: Sending) -> str:
     what = f"{count(planned.images, 'image')} will leave" if planned.images else "the texts of answers will leave"
     to = f"to be {'shown to' if planned.images else 'read by'} {line(cost.model)}"
     if planned.remote:
-        return f"{what} this machine for {line(planned.host)}, {to}: {tokens}, {money}"
+        key = f"; what {' and '.join(map(line, planned.secrets))} holds is sent along" if planned.secrets else ""
+        return f"{what} this machine for {line(planned.host)}, {to}: {tokens}, {money}{key}"
     at = f"{count(planned.images, 'image')} for {line(cost.model)}, served on this machine: {tokens}"
     return at if cost.money is None else f"{at}, {money}"
 

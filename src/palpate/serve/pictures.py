@@ -9,7 +9,7 @@ from palpate.errors import PalpateError
 from palpate.executors import present
 from palpate.nouns import Block, Case, Perturbation
 from palpate.registry import part
-from palpate.stages.plan import draw_cases
+from palpate.stages.plan import by_content_alone, draw_cases
 from palpate.store import keys
 from palpate.store.shown import ShownCase
 from palpate.study import Study
@@ -75,7 +75,7 @@ class Pictures:
 
     def _draw(self, task: Task) -> None:
         try:
-            self._drawn[task.name] = {case.id: case for case in draw_cases(task, self._study).cases}
+            self._drawn[task.name] = {case.id: case for case in draw_cases(by_content_alone(task), self._study).cases}
         except PalpateError as fault:
             self._drawn[task.name] = f"The study's images cannot be opened now: {fault.problem}."
         except (OSError, ValueError) as fault:

@@ -89,7 +89,7 @@ def sendings(plan: Plan, ledger: Ledger | None) -> list[Sending]:
         total_in = round(seen_in / known_before * n) if known_before else expected
         cost = _cost(plan.study, spec.name, n, total_in, sum(count * most for count, _, most in reckoned))
         to = model.destination()
-        found.append(Sending(to.host, to.remote, images, cost))
+        found.append(Sending(to.host, to.remote, images, cost, to.secrets))
     return found + _readers(plan)
 
 
@@ -101,7 +101,7 @@ def _readers(plan: Plan) -> list[Sending]:
         if reading.model is not None and isinstance(model, ServedModel) and model.destination().remote:
             expected, most = model.tokens(TYPICAL, image=False)
             n, to = plan.n_trials, model.destination()
-            found.append(Sending(to.host, True, 0, _cost(plan.study, reading.model.name, n, n * expected, n * most)))
+            found.append(Sending(to.host, True, 0, _cost(plan.study, reading.model.name, n, n * expected, n * most), to.secrets))
     return found
 
 

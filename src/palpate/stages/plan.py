@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from palpate.errors import PalpateError, SourceError
 from palpate.nouns import Block, Case, CaseSet, Perturbation, Prompt, Trial
-from palpate.parts import Fingerprint, MaskedImage, Model, ModelSpec
+from palpate.parts import SECRET_OPTIONS, Fingerprint, MaskedImage, Model, ModelSpec
 from palpate.registry import part
 from palpate.store import keys
 from palpate.store.columns import KeyIndex
@@ -177,6 +177,14 @@ def _check_masks(study: Study, cases: Mapping[str, CaseSet]) -> None:
                 hint=f"leave {needs[0]} out of `perturbations`, or give it a study of its own",
             )
             raise _within(fault, study, f"tasks[{i}].source", f"task {task.name!r}")
+
+
+def by_content_alone(task: Task) -> Task:
+    """The task with its images findable by id, for looking at a run: ids rest neither on the salt, which a run does not hold,
+    nor on who the patient is. So looking at a run that somebody else made runs no code its study names."""
+    assert task.source is not None  # a study's tasks always have one
+    kept = {key: value for key, value in task.source.options.items() if key not in (*SECRET_OPTIONS, "salt_env", "group_function")}
+    return replace(task, source=replace(task.source, options=kept))
 
 
 def draw_cases(task: Task, study: Study) -> CaseSet:

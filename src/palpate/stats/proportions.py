@@ -1,25 +1,29 @@
-"""Exact and score methods for plain proportions of independent cases, through statsmodels (imported when called)."""
+"""Exact and score methods for plain proportions of independent cases, through SciPy (imported when called)."""
 
 from __future__ import annotations
 
 
 def wilson_interval(successes: int, trials: int, level: float) -> tuple[float, float]:
     """Wilson's score interval. Raises ValueError for no trials."""
-    return _interval(successes, trials, level, "wilson")
+    from scipy.stats import binomtest
+
+    _refuse_none(trials)
+    found = binomtest(successes, trials).proportion_ci(level, "wilson")
+    return float(found.low), float(found.high)
 
 
 def jeffreys_interval(successes: int, trials: int, level: float) -> tuple[float, float]:
     """Jeffreys' interval (equal-tailed, Beta(½, ½) prior). Raises ValueError for no trials."""
-    return _interval(successes, trials, level, "jeffreys")
+    from scipy.stats import beta
+
+    _refuse_none(trials)
+    low, high = beta.interval(level, successes + 0.5, trials - successes + 0.5)
+    return float(low), float(high)
 
 
-def _interval(successes: int, trials: int, level: float, method: str) -> tuple[float, float]:
+def _refuse_none(trials: int) -> None:
     if trials < 1:
         raise ValueError("a proportion of no trials is undefined")
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(successes, trials, alpha=1 - level, method=method)
-    return float(low), float(high)
 
 
 def binomial_p(successes: int, trials: int, chance: float = 0.5) -> float:
@@ -31,6 +35,8 @@ def binomial_p(successes: int, trials: int, chance: float = 0.5) -> float:
 
 def binomial_equivalence_p(successes: int, trials: int, margin: float, chance: float = 0.5) -> float:
     """Exact two one-sided tests: p that the success probability is *not* within ``margin`` of ``chance``."""
-    from statsmodels.stats.proportion import binom_tost
+    from scipy.stats import binom
 
-    return float(binom_tost(successes, trials, chance - margin, chance + margin)[0])
+    too_low = binom.sf(successes - 1, trials, chance - margin)  # as many or more, were it just at the lower bound
+    too_high = binom.cdf(successes, trials, chance + margin)
+    return float(max(too_low, too_high))

@@ -165,9 +165,13 @@ class _Lines:
         return len(text)
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How a cell begins that a spreadsheet may take for a formula (OWASP's list; the wide signs are those of East Asian input)."""
+
+
 def inert(cell: str) -> str:
-    """A file may be called ``=cmd()``: keep a spreadsheet from running it."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A file may be called ``=cmd()``, and a model may answer so: keep a spreadsheet from running it."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def estimates_json(estimates: Sequence[Estimate]) -> str:

@@ -27,6 +27,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "value = 3\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PALPATE_TRUST_CODE", "1")
     yield "own_groups"
     sys.modules.pop("own_groups", None)
 
@@ -99,4 +100,16 @@ def test_only_one_way_at_once(own):
 
 def test_no_module_is_imported_unless_it_is_named(own):
     Grouping({"group_regex": "x"}, where="x")
+    assert "own_groups" not in sys.modules
+
+
+@pytest.mark.parametrize("said", [None, "", "0", "yes"])
+def test_a_study_file_alone_runs_no_code(own, said, monkeypatch):
+    monkeypatch.delenv("PALPATE_TRUST_CODE")
+    if said is not None:
+        monkeypatch.setenv("PALPATE_TRUST_CODE", said)
+    for function in (f"{own}:patient", "os:system"):
+        with pytest.raises(SourceError, match="a study file alone runs none") as fault:
+            Grouping({"group_function": function}, where="x")
+        assert "PALPATE_TRUST_CODE=1" in fault.value.expected
     assert "own_groups" not in sys.modules

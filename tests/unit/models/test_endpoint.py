@@ -469,7 +469,7 @@ def test_what_failed_tries_may_have_cost_is_counted() -> None:
 def test_it_says_where_it_goes_and_sends_nothing_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     build = part("models", "endpoint").build
-    assert build(ModelSpec("m", "endpoint")).destination() == Destination("api.openai.com", True)
+    assert build(ModelSpec("m", "endpoint")).destination() == Destination("api.openai.com", True, ("OPENAI_API_KEY",))
     for url in ("http://localhost:1/v1", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1", "http://127.3.2.1/v1"):
         assert not build(ModelSpec("m", "endpoint", {"base_url": url})).destination().remote
     for url in ("http://192.168.0.7:8000/v1", "https://127.0.0.1.example.org/v1", "http://hospital:8000/v1"):

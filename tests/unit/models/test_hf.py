@@ -146,7 +146,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
 
 @pytest.mark.parametrize("kind", [".safetensors", ".bin"])
 def test_what_the_cache_lacks_is_fetched_weights_last(folder, tmp_path, monkeypatch, kind) -> None:
-    """A fingerprint fetches small files only; loading fetches safetensors, or bin weights where there are none."""
+    """A fingerprint fetches small files only; loading fetches safetensors, or, where they are allowed, bin weights."""
     hub = pytest.importorskip("huggingface_hub")
     weights = (folder / "model.safetensors").rename(folder / f"model{kind}")
     there = tmp_path / "snapshots" / "abc123"
@@ -165,7 +165,8 @@ def test_what_the_cache_lacks_is_fetched_weights_last(folder, tmp_path, monkeypa
     monkeypatch.setattr(hub, "snapshot_download", fetch)
     assert of("org/name").fingerprint().identity["checkpoint"] == "org/name@abc123"
     assert not (there / weights.name).exists()
-    assert identity.find(of("org/name").settings, weights=True).folder == there
+    pickled = of("org/name", pickled_weights=kind == ".bin")
+    assert identity.find(pickled.settings, weights=True).folder == there
     assert (there / weights.name).exists()
     assert "*.bin" not in [pattern for patterns in asked for pattern in patterns or ()] or kind == ".bin"
 

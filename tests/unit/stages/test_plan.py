@@ -12,7 +12,7 @@ import pytest
 from palpate.errors import ModelError, SourceError
 from palpate.nouns import Block, CaseSet, Perturbation
 from palpate.registry import part
-from palpate.stages.plan import Plan, draw_cases, known, plan
+from palpate.stages.plan import Plan, by_content_alone, draw_cases, known, plan
 from palpate.store.columns import key_index
 from palpate.store.ledger import Ledger, prompt_from
 from palpate.study import Study
@@ -226,3 +226,14 @@ def test_phantoms_know_where_the_lesion_is(edited: Edit) -> None:
     path.write_text(path.read_text("utf-8").replace(TOP, TOP + '\nperturbations = ["none", "set:occlusion"]'), "utf-8")
     planned = plan(Study.load(path))
     assert planned.n_blocks == 2 * 8 * 3
+
+
+def test_looking_at_a_run_needs_no_function_and_no_salt(edited: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that somebody else made may name a function of any package: finding its images again never imports it."""
+    monkeypatch.delenv("PALPATE_TRUST_CODE", raising=False)
+    plain = Study.load(edited("[measure]", "[measure]"))
+    named = Study.load(edited('group_regex = "(person\\\\d+)"', 'group_function = "antigravity:fly", salt_env = "NOT_SET"'))
+    with pytest.raises(SourceError):
+        draw_cases(named.tasks[0], named)
+    found = draw_cases(by_content_alone(named.tasks[0]), named)
+    assert [c.id for c in found.cases] == [c.id for c in draw_cases(plain.tasks[0], plain).cases]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import binom_tost, proportion_confint
 
 from palpate.stats.proportions import binomial_equivalence_p, binomial_p, jeffreys_interval, wilson_interval
 
@@ -16,6 +17,18 @@ def test_wilson_of_50_in_100():
 
 def test_jeffreys_is_the_beta_quantiles():
     assert np.allclose(jeffreys_interval(7, 20, 0.9), stats.beta.ppf([0.05, 0.95], 7.5, 13.5))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (0, 20), (7, 20), (20, 20), (61, 100), (499, 1000)])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_as_statsmodels_has_them(successes, trials, level):
+    for interval, method in ((wilson_interval, "wilson"), (jeffreys_interval, "jeffreys")):
+        assert np.allclose(
+            interval(successes, trials, level), proportion_confint(successes, trials, alpha=1 - level, method=method), atol=1e-12
+        )
+    for margin in (0.05, 0.1, 0.3):
+        expected = binom_tost(successes, trials, 0.5 - margin, 0.5 + margin)[0]
+        assert binomial_equivalence_p(successes, trials, margin) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("interval", [wilson_interval, jeffreys_interval])

@@ -23,7 +23,7 @@ MODULES = {
     **{"pylibjpeg-openjpeg": "openjpeg", "pylibjpeg-libjpeg": "libjpeg", "pylibjpeg-rle": "rle"},
 }
 """Package → the module it is imported as, where they differ."""
-THROUGH = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "huggingface_hub": "transformers"}
+THROUGH = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "threadpoolctl": "sklearn", "huggingface_hub": "transformers"}
 """Module → the declared package that always brings it."""
 PLUGINS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle", "pyjpegls", "accelerate", "safetensors"}
 """Found by the package they serve: pydicom's decoders, and what transformers reads weights with."""

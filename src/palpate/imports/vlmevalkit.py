@@ -67,7 +67,7 @@ def _there(value: Any) -> bool:
 
 BROKEN = (
     *(OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
-    *(zipfile.BadZipFile, zlib.error, SyntaxError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, RuntimeError),
 )
 """What openpyxl and what it stands on raise for a damaged or hostile file; XML that is none is a SyntaxError."""
 MOST_ROWS, MOST_COLUMNS = 1_048_576, 1_000

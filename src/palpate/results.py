@@ -24,7 +24,7 @@ from palpate.report.view import ReportView
 from palpate.stages import gate as gating
 from palpate.stages.compare import Side, compare
 from palpate.stages.conclude import conclude
-from palpate.stages.costs import open_questions, sendings, spent
+from palpate.stages.costs import diagnoses, open_questions, sendings, spent
 from palpate.stages.measure import choose, measure, panels
 from palpate.stages.outlook import resolutions, supposed, usage
 from palpate.stages.pilot import Pilot
@@ -359,7 +359,8 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
         positive = sum(c.label for c in found.cases)
         rows.append((task.name, len(found.cases), positive, groups, len(task.prompts), len(found.left_out)))
     counts = (planned.n_trials, planned.n_blocks, sum(answered.values()))
-    summary = PlanSummary(planned.study.name, tuple(answered), tuple(rows), *counts, str(out or ""), tuple(to_send))
+    named = planned.study.name, tuple(answered), tuple(rows)
+    summary = PlanSummary(*named, *counts, str(out or ""), tuple(to_send), diagnoses=diagnoses(planned))
     return summary, {name: 1 - done / each if each else 0.0 for name, done in answered.items()}
 
 

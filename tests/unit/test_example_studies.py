@@ -9,6 +9,7 @@ import pytest
 
 from palpate.nouns import Form
 from palpate.registry import parts
+from palpate.results import planned_summary
 from palpate.stages.plan import Plan, plan
 from palpate.study import Study
 
@@ -38,6 +39,15 @@ def test_the_reference_protocol_has_the_reference_s_counts(planned: Plan) -> Non
     assert [r.options["variant"] for r in readers] == ["one_word", "tight", "disease"]
     assert asked[False] * len(readers) == 9_600
     assert planned.n_trials == 22_400
+    assert planned_summary(planned).diagnoses == 9_600
+    assert "9,600 diagnoses" in str(planned_summary(planned))
+
+
+@pytest.mark.local
+def test_the_ladder_asks_what_its_page_says(planned: Plan) -> None:  # `planned`: the bundled models are there
+    ladder = plan(Study.load(EXAMPLES / "ladder.toml"))
+    assert ladder.n_trials == 4 * 2 * 120 * (7 * 2 + 2 * 2) == 17_280
+    assert planned_summary(ladder).diagnoses == 4 * 2 * 120 * 2 * 2 * 4
 
 
 @pytest.mark.local

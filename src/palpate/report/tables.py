@@ -61,6 +61,7 @@ class PlanSummary:
     out: str = ""  # the run folder looked into, if any
     sendings: tuple[Sending, ...] = ()  # what would go to served models
     outlook: Outlook | None = None  # what it takes and can show, where that was asked for
+    diagnoses: int = 0  # readings of descriptions, controls included
 
     def __str__(self) -> str:
         from palpate.report.planned import render_outlook
@@ -112,6 +113,8 @@ def render_plan(plan: PlanSummary) -> str:
     left = plan.trials - plan.answered
     closing = f"{plan.trials:,} questions ({words.count(len(plan.models), 'model')}, {words.count(plan.blocks, 'image')} shown)"
     closing += f"; {plan.answered:,} answered in {plan.out}, {left:,} to ask." if plan.out else "."
+    if plan.diagnoses:
+        closing += f" From the descriptions among the answers readers make {words.count(plan.diagnoses, 'diagnosis', 'diagnoses')}."
     left_out = sum(row[-1] for row in plan.tasks)
     named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."
     notes = [Text(f"{left_out} {'file was' if left_out == 1 else 'files were'} left out; {named}")] if left_out else []

@@ -8,7 +8,7 @@ from itertools import islice
 
 from palpate.errors import PalpateError, StudyError
 from palpate.nouns import Form, Polarity, Prompt
-from palpate.parts import Allowance, Model, ModelSpec, ServedModel
+from palpate.parts import Allowance, Model, ModelSpec, ReadingSpec, ReadsDescriptions, ServedModel
 from palpate.registry import part
 from palpate.spending import Cost, Sending
 from palpate.stages.plan import Plan, known
@@ -93,6 +93,33 @@ def sendings(plan: Plan, ledger: Ledger | None) -> list[Sending]:
     return found + _readers(plan)
 
 
+def diagnoses(plan: Plan) -> int:
+    """How many readings of descriptions the study makes: every description by every reader, question and input."""
+    readers = [r for r in plan.study.all_readings if isinstance(part("readings", r.method), ReadsDescriptions)]
+    return sum(_descriptions(plan, bool(r.of)) for r in readers)
+
+
+def questions_about(plan: Plan, reading: ReadingSpec) -> int:
+    """How many questions a reading asks, at most: one an answer; of no description, one a task; of a true one, one a case."""
+    if not isinstance(part("readings", reading.method), ReadsDescriptions):
+        return plan.n_trials
+    given = reading.options.get("input")
+    if given == "empty":
+        return len(plan.study.tasks)
+    return sum(len(c.cases) for c in plan.cases.values()) if given == "oracle" else _descriptions(plan, bool(reading.of))
+
+
+def _descriptions(plan: Plan, of_one: bool) -> int:
+    """Descriptions of all models, or of one."""
+    study = plan.study
+    asked = (
+        len(plan.cases[task.name].cases) * sum(p.form is Form.DESCRIBE for p in study.prompts_of(task, perturbation))
+        for task in study.tasks
+        for perturbation in study.perturbations
+    )
+    return sum(asked) * study.repeats * (1 if of_one else len(study.models))
+
+
 def _readers(plan: Plan) -> list[Sending]:
     """What remote models that read answers are sent: texts, no image; at most one question an answer."""
     found = []
@@ -100,7 +127,7 @@ def _readers(plan: Plan) -> list[Sending]:
         model = None if reading.model is None else part("models", reading.model.kind).build(reading.model)
         if reading.model is not None and isinstance(model, ServedModel) and model.destination().remote:
             expected, most = model.tokens(TYPICAL, image=False)
-            n, to = plan.n_trials, model.destination()
+            n, to = questions_about(plan, reading), model.destination()
             found.append(Sending(to.host, True, 0, _cost(plan.study, reading.model.name, n, n * expected, n * most), to.secrets))
     return found
 

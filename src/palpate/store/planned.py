@@ -57,8 +57,8 @@ class Planned:
     @property
     def n_trials(self) -> int:
         """Trials in all."""
-        each = sum(len(entry["cases"]) * len(entry["prompts"]) for entry in self._record["tasks"].values())
-        return each * len(self.models) * len(self._record["perturbations"]) * self.repeats
+        each = sum(len(self._cases[task]) * len(self.asked(task, p)) for task in self.tasks for p in self.perturbations)
+        return each * len(self.models) * self.repeats
 
     def cases(self, task: str) -> tuple[PlannedCase, ...]:
         """The task's cases, in the order asked."""

@@ -51,6 +51,7 @@ def test_a_plan_in_numbers() -> None:
 
 def test_a_plan_without_a_folder() -> None:
     shown = render_plan(PlanSummary("s", ("a",), (("t", 2, 1, 2, 12, 0),), 24, 2, 0))
+    assert "diagnos" not in shown
     assert "24 questions (1 model, 2 images shown)." in shown
     assert "answered" not in shown
     assert "left out;" not in shown

@@ -14,11 +14,13 @@ from palpate.executors.local import LocalExecutor
 from palpate.models.scripted_judge import ScriptedJudge
 from palpate.nouns import OUTCOME_CODE, Answer, Form, Outcome, Panel, Status
 from palpate.stages.ask import ask
+from palpate.stages.costs import diagnoses, questions_about
 from palpate.stages.measure import measure, panels
 from palpate.stages.plan import plan
 from palpate.stages.probe import probe
 from palpate.stages.read import read
 from palpate.store.ledger import Ledger
+from palpate.store.planned import Planned
 from palpate.store.selection import selection
 from palpate.study import Study
 from small import STUDY, write_study
@@ -115,7 +117,24 @@ def test_descriptions_are_asked_of_images_as_they_are_and_of_the_grey_one_alone(
     assert {p: n / images for (p, described), n in asked.items() if described} == {"none": 2, "blank": 2}
     closed = {p: n / images for (p, described), n in asked.items() if not described}
     assert closed == {"none": 12, "blank": 12, "gaussian_noise-1": 12}
+    assert diagnoses(planned) == images * 2 * 2 * (4 + 4)  # prompts, perturbations; every reader's inputs
     assert planned.n_trials == sum(asked.values()) == images * (14 + 14 + 12)
+
+
+def test_the_same_question_is_reckoned_once(study):
+    planned = plan(study)
+    asked = {r.name: questions_about(planned, r) for r in study.readings}
+    images = 2 * PER_CLASS
+    assert asked["reader.one_word"] == asked["reader.one_word.masked"] == 2 * images * 2 * 2
+    assert asked["own.one_word@base"] == images * 2 * 2
+    assert (asked["reader.one_word.empty"], asked["reader.one_word.oracle"]) == (1, images)
+
+
+def test_what_was_planned_is_known_without_images(study, ledger):
+    recorded = Planned(ledger)
+    assert recorded.n_trials == plan(study).n_trials == len(list(recorded.all_keys()))
+    known = set(recorded.all_keys())
+    assert all(bytes.fromhex(key) in known for key, *_ in ledger.texts())
 
 
 def test_images_to_describe_can_be_named(tmp_path):

@@ -14,6 +14,11 @@ LEAST_SKILL = 0.1
 """Below this sensitivity + specificity − 1 a reading says next to nothing, and dividing by it would say anything."""
 
 
+ADDED = 1 / 3
+"""Labelled answers added to either side of a rate: Kerman's neutral prior (2011, doi 10.1214/11-EJS648). By simulation ½,
+Jeffreys', covers .97–.99 where the reading seldom errs, and .15 falls to .92."""
+
+
 def kappa(table: ArrayLike) -> tuple[float, float, float]:
     """(κ, agreement, agreement expected by chance) of a square table of weights, person × reading (Cohen 1960).
 
@@ -45,10 +50,10 @@ def rogan_gladen_interval(
     """Interval of the corrected share from draws of the share seen and of the reading's own error.
 
     ``seen`` (draws,) are bootstrap draws of the share; the other two (rate, effective number of labelled answers behind it). Their
-    noise is drawn from Jeffreys' posterior, Beta(x + ½, n − x + ½), as in Lang & Reiczigel 2014 (doi
-    10.1016/j.prevetmed.2013.09.015) with their added counts: a reading that made no error in 30 answers is not free of error.
+    noise is drawn from Beta(x + ⅓, n − x + ⅓), added counts as in Lang & Reiczigel 2014 (doi 10.1016/j.prevetmed.2013.09.015): a
+    reading that made no error in 30 answers is not free of error.
     """
-    rates = [rng.beta(rate * n + 0.5, (1 - rate) * n + 0.5, seen.size) for rate, n in (sensitivity, specificity)]
+    rates = [rng.beta(rate * n + ADDED, (1 - rate) * n + ADDED, seen.size) for rate, n in (sensitivity, specificity)]
     drawn = rogan_gladen(seen, *rates)
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size < 0.8 * seen.size:

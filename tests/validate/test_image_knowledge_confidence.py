@@ -8,6 +8,7 @@ by their making are held to the lower end alone, and named where that is so.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from figures_found import record
 from palpate.measures.calibration import Calibration
 from palpate.measures.confidence import Confidence
 from palpate.measures.corruption import Corruption
@@ -29,6 +31,7 @@ from palpate.measures.quadrants import Quadrants
 from palpate.measures.suggestion import Suggestion
 from palpate.nouns import Estimate, Lineage, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
+from palpate.stats.power import size_for_knowledge
 from planted import panel
 from planted_margins import Blind, Seen, null, with_texts
 from simulated import Tally
@@ -202,6 +205,21 @@ def test_no_knowledge_is_no_threshold_problem_and_is_called_a_knowledge_problem(
     held(tallies, wide=("criterion_loss",))
     # What a threshold fitted on the cases themselves seems to gain is allowed for, so that a third stay undetermined.
     assert share(tallies["criterion_loss"], "knowledge problem") >= 0.5
+
+
+@pytest.mark.parametrize("prompts", [1, 3, 6, 12])
+def test_a_lack_of_knowledge_is_called_so_where_the_plan_foretells_it(prompts):
+    """``palpate plan`` gives the images from which four studies of five say it."""
+    n = 2 * (size_for_knowledge(prompts) // 2)
+    words: Counter[str] = Counter()
+    for s in range(400):
+        plan = Seen(n, 1, prompts, 0.0001, criterion=(1.0,) * prompts, within_cluster=0.0)
+        found = Knowledge().measure([plan.panel(s)], MeasureSettings(seed=s))
+        words[str(next(e.verdict for e in found if e.measure == "criterion_loss"))] += 1
+    power = words["knowledge problem"] / 400
+    record("No knowledge: called a knowledge problem, 80 % foretold", f"{n} images, {prompts} wordings", share=power)
+    assert 0.74 <= power <= 0.9
+    assert words["threshold problem"] / 400 <= FALSE
 
 
 # ---------------------------------------------------------------- image

@@ -84,6 +84,7 @@ ROWS: Sequence[tuple[str, Callable[[Resolution], str]]] = (
     ("guessing called “at chance” ±10 in", lambda r: words.percent(r.chance_10)),
     ("  ±5 in", lambda r: words.percent(r.chance_5)),
     ("  images for ±5", lambda r: f"{r.images_for_chance_5:,}"),
+    ("no knowledge called so from (images)", lambda r: f"{r.images_for_knowledge:,}"),
     ("standard error, other wordings too", lambda r: words.in_points(r.error)),
     (
         "  twice the images, or twice the wordings",

@@ -25,6 +25,7 @@ from palpate.stats.power import (
     resolution,
     robust_power,
     size_for_chance,
+    size_for_knowledge,
     weight_sums,
     wording_factor,
 )
@@ -146,6 +147,19 @@ def test_a_design_in_whole() -> None:
     assert one(100, spread=0.2).error_more_prompts < one(100, spread=0.2).error_more_images
     assert resolution(np.ones(10, np.int8), np.arange(10), 12, Alike()) is None
     assert resolution(np.arange(10).astype(np.int8) % 2, np.zeros(10, np.int64), 12, Alike()) is None
+
+
+def test_the_images_to_call_a_lack_of_knowledge_so_fall_with_the_wordings_and_rise_with_patients() -> None:
+    sizes = [size_for_knowledge(prompts) for prompts in (1, 3, 6, 12)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == pytest.approx([880, 450, 300, 270], rel=0.08)  # as simulated, see tests/validate
+    label = np.tile([0, 1], 60).astype(np.int8)
+    alike = Alike(icc=0.3)
+    single, grouped = (resolution(label, cluster, 6, alike) for cluster in (np.arange(120), np.arange(120) // 6))
+    assert single is not None
+    assert grouped is not None
+    assert single.images_for_knowledge == pytest.approx(size_for_knowledge(6), rel=0.02)
+    assert grouped.images_for_knowledge != single.images_for_knowledge
 
 
 def test_how_alike_answers_are_is_recovered() -> None:

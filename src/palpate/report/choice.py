@@ -17,8 +17,10 @@ from palpate.report.view import ReportView, TaskCard
 
 CAUTION = (
     "On images and wordings like these, against this reference: where a model is best supported it may still not be good enough to "
-    "rely on. Read how far its accuracy lies below what is possible, and what is wrong among its surest answers."
+    "rely on. Accuracy is balanced (0.50 is guessing), with its interval; points are percentage points of it. Read how far its "
+    "accuracy lies below what is possible, and what is wrong among its surest answers."
 )
+AGAINST = {1: "{f.verdict} ({f.number})", 2: "{f.verdict} (the wording moves it by {f.short})"}
 NOT_SOUND = {1: "not shown to be better than chance", 2: "not shown to be robust to the wording"}
 
 
@@ -72,16 +74,17 @@ def _accuracy(view: ReportView, task: TaskCard, model: str) -> float | None:
 
 def _number(own: Own, model: str) -> str:
     f = own[model, 1]
-    return f"{f.short} ({f.between})" if f.between else f.short
+    return f"{f.number} ({f.between})" if f.between else f.number
 
 
 def _praise(own: Own, model: str) -> str:
     """The numbers of a sound model: accuracy, spread, what it leaves open."""
-    parts = [f"right in {_number(own, model)}"]
-    wording, silent = own[model, 2], own.get((model, 3))
-    parts.append(f"moved by {wording.short} by the wording")
+    accuracy, wording, silent = own[model, 1], own[model, 2], own.get((model, 3))
+    possible = accuracy.unit.removeprefix(" of ")
+    parts = [f"accuracy {_number(own, model)}{f' where {possible} is the best possible' if possible else ''}"]
+    parts.append(f"the wording moves it by {wording.short}")
     if silent is not None and silent.number != words.NOTHING:
-        parts.append("leaves nothing open" if silent.verdict == "none seen" else f"{silent.short}")
+        parts.append("leaves nothing open" if silent.verdict == "none seen" else f"leaves {silent.number} open")
     return "; ".join(parts)
 
 
@@ -93,7 +96,7 @@ def _reasons(own: Own, model: str) -> list[str]:
         if f is None or f.verdict == words.NOT_MEASURED:
             found += [f"{words.NOT_MEASURED}: {f.why if f else 'no estimate'}"] if question == 1 else []
         elif question in NOT_SOUND and f.symbol != "✓":
-            found.append(f"{f.verdict} ({f.short})" if f.symbol == "✗" else NOT_SOUND[question])
+            found.append(AGAINST[question].format(f=f) if f.symbol == "✗" else NOT_SOUND[question])
         elif f.symbol == "✗":
             found.append(f"{f.verdict} refusals ({f.short})" if question == 3 else f.verdict)
     return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from browser import AXE, CHROMIUM
 from palpate.report.html import render_html
 from palpate.report.view import ReportView
 from synthetic_curves import examined_whole, hostile_whole
@@ -18,9 +16,6 @@ from synthetic_curves import examined_whole, hostile_whole
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PACKAGE = find_spec("axe_playwright_python")
-AXE = os.environ.get("PALPATE_AXE") or (f"{Path(PACKAGE.origin).parent}/axe.min.js" if PACKAGE and PACKAGE.origin else "")
 PHONE, DESK = 375, 1440
 EVERY = [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from browser import AXE, CHROMIUM
 from hostile_run import hostile
 from palpate.results import Results
 from palpate.serve.local import LocalServer, Request
 from palpate.serve.view import ViewPage
 
-AXE = os.environ.get("PALPATE_AXE", "")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars"),
@@ -81,7 +79,7 @@ def alone(page: ViewPage, address: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.skipif(not AXE, reason="PALPATE_AXE names no axe.min.js (`npm pack axe-core` brings one)")
+@pytest.mark.skipif(not AXE, reason="needs axe-playwright-python, which brings axe-core")
 def test_axe_finds_nothing(page: ViewPage, tmp_path: Path, scheme: str) -> None:
     """Colours, names, order, landmarks: no violation of any weight, on the labelling pages too."""
     page(Request("POST", "/label/start", {"alias": "ana", "count": "30"}))

@@ -6,6 +6,7 @@ They only show; what a person reads at the desk (``/label``) is the one thing th
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -20,6 +21,7 @@ from palpate.serve.desk import BASE, Desk
 from palpate.serve.local import Reply, Request
 from palpate.serve.pages import compiled, file, page, said, style
 from palpate.serve.pictures import OPENING, Pictures
+from palpate.stages.read import Ahead
 from palpate.store import shown
 from palpate.store.browsing import Columns, Wanted
 from palpate.store.ledger import Ledger
@@ -29,6 +31,8 @@ SIZE = 50  # answers a page
 MOST = 400  # answers on the page of a case
 LETTERS = 240  # of an answer in the list
 WHOLE = 20_000  # of an answer on the page of a case
+AHEAD = 500  # unread answers read at once: some 25 ms
+OPENING_SECONDS = 2.0  # spent on unread answers before the first page
 SPARE = 0.06  # seconds a page may spend on what a run has written meanwhile
 FLAGS = ("flips", "disagree")
 MARGIN_OF_SCALE = 1.0  # the strip reaches so far at the least
@@ -50,10 +54,11 @@ class ViewPage:
     def __init__(self, results: Results) -> None:
         self._folder, self._study = results.folder, results.study
         self._columns, self._pictures = Columns(), Pictures(results.study)
-        self._desk = Desk(results)
+        self._desk, self._ahead, self._ahead_to = Desk(results), Ahead(results.study), 0
         compiled("view_list.html.j2", "view_case.html.j2")  # now, so that the first page need not wait
         with self._folder.ledger() as ledger:
             self._columns.catch_up(ledger, methods(self._study, ledger))
+            self._read_ahead(ledger, OPENING_SECONDS)
         self._columns.flips()  # the slowest condition, worked out before someone waits for it
 
     def __call__(self, request: Request) -> Reply:
@@ -72,9 +77,30 @@ class ViewPage:
         try:
             with self._folder.ledger() as ledger:
                 whole = self._columns.catch_up(ledger, methods(self._study, ledger), seconds=SPARE)
+                whole = self._read_ahead(ledger, SPARE) and whole
                 return shows(request.fields, ledger, whole)
         except PalpateError as fault:
             return said(plain(fault), 503)
+
+    def _read_ahead(self, ledger: Ledger, seconds: float) -> bool:
+        """Of a run that is still being asked: what its answers will be read as. False where some are left for the next page."""
+        deadline = time.monotonic() + seconds
+        while (row := self._columns.unread_after(self._ahead_to)) is not None:
+            if time.monotonic() > deadline:
+                return False
+            found = self._ahead.read(ledger, row - 1, AHEAD)
+            self._columns.foretell({row: reading.outcome for row, reading in found if reading is not None})
+            self._ahead_to = found[-1][0] if found else int(self._columns.rows.values[-1])
+        return True
+
+    def _reading(self, answer: ShownAnswer, ledger: Ledger) -> tuple[Reading | None, bool]:
+        """(what the primary reading makes of an answer, whether that was foretold)."""
+        primary = self._columns.methods[0]
+        kept = next((reading for reading in answer.readings if reading.by == primary), None)
+        if kept is not None or answer.status is Status.ERROR:
+            return kept, False
+        found = self._ahead.read(ledger, answer.row - 1, 1)
+        return (found[0][1], True) if found and found[0][0] == answer.row and found[0][1] else (None, False)
 
     # ------------------------------------------------------------ the list
 
@@ -88,7 +114,7 @@ class ViewPage:
         )
         query = {name: value for name, value in asdict(wanted).items() if value} | ({"order": "newest"} if newest else {})
         query = {name: "1" if value is True else value for name, value in query.items()}
-        rows = [self._row(answer) for answer in shown.answers(ledger, found.rows, LETTERS)]
+        rows = [self._row(answer, ledger) for answer in shown.answers(ledger, found.rows, LETTERS)]
         return page(
             "view_list.html.j2",
             study=self._study.name,
@@ -97,6 +123,7 @@ class ViewPage:
             newest=newest,
             choices=self._choices(),
             rows=rows,
+            foretold=any(row["foretold"] for row in rows),
             page=found,
             everything=int(self._columns.page(Wanted(), 1).total),
             whole=whole,
@@ -106,14 +133,14 @@ class ViewPage:
             again=_link("/", {k: v for k, v in given.items() if k in {*query, "after", "before"}}),
         )
 
-    def _row(self, answer: ShownAnswer) -> dict[str, Any]:
-        return {"answer": answer, "link": _link("/case", {"id": str(answer.case_row)}), **self._read(answer)}
+    def _row(self, answer: ShownAnswer, ledger: Ledger) -> dict[str, Any]:
+        return {"answer": answer, "link": _link("/case", {"id": str(answer.case_row)}), **self._read(answer, ledger)}
 
-    def _read(self, answer: ShownAnswer) -> dict[str, Any]:
+    def _read(self, answer: ShownAnswer, ledger: Ledger) -> dict[str, Any]:
         """What the primary reading made of an answer, in a symbol and a word, and where in the text."""
         primary, *others = self._columns.methods
         by = {reading.by: reading for reading in answer.readings}
-        reading = by.get(primary)
+        reading, foretold = self._reading(answer, ledger)
         label = self._columns.label(answer.case_row)
         symbol, word = _judged(answer, reading, label)
         text, cut = answer.text, answer.length > len(answer.text)
@@ -128,6 +155,7 @@ class ViewPage:
             "parts": (text[:low], text[low:high], text[high:]),
             "cut": cut,
             "readings": readings,
+            "foretold": foretold,
             "disagree": len({outcome for _, outcome, _ in readings}) > 1,
         }
 
@@ -183,8 +211,8 @@ class ViewPage:
             models=sorted(set(self._columns.models.values())),
             a=given.get("a", ""),
             b=given.get("b", ""),
-            strips=_strips(found, self._read),
-            wordings=self._wordings(found),
+            strips=_strips(found, lambda answer: self._read(answer, ledger)),
+            wordings=self._wordings(found, ledger),
             n_more=len(rows) - len(found),
             before=_link("/case", keep, id=before),
             after=_link("/case", keep, id=after),
@@ -201,13 +229,15 @@ class ViewPage:
             "none": perturbation.name == "no_image",
         }
 
-    def _wordings(self, found: Sequence[ShownAnswer]) -> list[tuple[Prompt, str, list[tuple[str, list[dict[str, Any]]]]]]:
+    def _wordings(
+        self, found: Sequence[ShownAnswer], ledger: Ledger
+    ) -> list[tuple[Prompt, str, list[tuple[str, list[dict[str, Any]]]]]]:
         """(wording, how it was made, [(model, its answers)]), in the order first asked."""
         grouped: dict[str, tuple[Prompt, dict[str, list[dict[str, Any]]]]] = {}
         names = list(dict.fromkeys(answer.model for answer in found))
         for answer in found:
             _, by_model = grouped.setdefault(repr(answer.prompt), (answer.prompt, {name: [] for name in names}))
-            by_model[answer.model].append({"answer": answer, **self._read(answer)})
+            by_model[answer.model].append({"answer": answer, **self._read(answer, ledger)})
         return [(prompt, _made(prompt), list(by_model.items())) for prompt, by_model in grouped.values()]
 
     # ------------------------------------------------------------ an image

@@ -41,6 +41,32 @@ def read(study: Study, ledger: Ledger, on_progress: Callable[[Tally], None] | No
     return count
 
 
+class Ahead:
+    """What the study's primary reading, where it is by rule, makes of answers that are not read yet. Nothing is written.
+
+    A run reads when all is asked; whoever looks into it before that sees by this what its answers will be read as.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study, self._rubric_of = study, _rubrics(study)
+        self._spec = study.all_readings[0]
+        self._seen: _Seen = {}
+
+    def read(self, ledger: Ledger, after: int, limit: int) -> list[tuple[int, Reading | None]]:
+        """(row, reading) of the next ``limit`` unread responses past row ``after``, errors apart; None where no task has words for
+        it. Empty where the primary reading asks a model."""
+        if self._spec.model is not None:
+            return []
+        method: ReadingMethod = part("readings", self._spec.method)
+        by = self._study.reading_by(ledger, self._spec.name)
+        found: list[tuple[int, Reading | None]] = []
+        for unread in ledger.unread(by, after, limit):
+            rubric = self._rubric_of(unread)
+            found.append((unread.row, None if rubric is None else _reading(unread, method, rubric, by, self._seen)))
+        self._seen.clear()  # it knows prompts by their place in memory, and the ledger that held them is closed
+        return found
+
+
 def _rubrics(study: Study) -> RubricOf:
     rubrics = {task.name: task.rubric for task in study.tasks}
     # An answer is shared by all who ask the same; first asked under another task's name, it is known by its question.

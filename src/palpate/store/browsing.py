@@ -155,6 +155,20 @@ class Columns:
         self._take_people(ledger)
         return self._take_readings(ledger, deadline)
 
+    def unread_after(self, row: int) -> int | None:
+        """The first answer past ``row`` that the primary reading has not read, errors apart; None where there is none."""
+        start = int(np.searchsorted(self.rows.values, row, side="right"))
+        open_ = (self._primary[start:] < 0) & (self._status.values[start:] != STATUSES.index(Status.ERROR))
+        at = int(open_.argmax()) if len(open_) else 0
+        return int(self.rows.values[start + at]) if len(open_) and open_[at] else None
+
+    def foretell(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Take these, by row number, for what the primary reading will read; what it does read takes their place."""
+        at, there = self._at(np.array(list(outcomes), dtype=np.int64))
+        codes = np.array([OUTCOME_CODE[outcome] for outcome in outcomes.values()], dtype=np.int8)
+        self._primary[at[there]] = codes[there]
+        self._flipped = None
+
     def _nouns(self, ledger: Ledger) -> None:
         self.models = dict(ledger._select("SELECT id, name FROM model ORDER BY id"))
         found = ledger._select("SELECT id, name, severity FROM perturbation ORDER BY id")

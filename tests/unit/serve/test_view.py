@@ -27,7 +27,9 @@ from palpate.serve import view
 from palpate.serve.local import LocalServer, Reply, Request
 from palpate.serve.pictures import OPENING, Pictures
 from palpate.serve.view import ViewPage
+from palpate.stages.plan import plan
 from palpate.store import shown
+from palpate.store.folder import RunFolder
 from palpate.store.ledger import Ledger
 from palpate.store.people import People
 from palpate.study import Study
@@ -137,6 +139,40 @@ def test_nonsense_is_passed_over(page: ViewPage, query: str) -> None:
 
 
 # ---------------------------------------------------------------- a case
+
+
+def test_what_is_asked_and_not_read_yet_can_be_chosen_by_what_it_will_be_read_as(run: Path, tmp_path: Path) -> None:
+    """While a run is being asked it has no reading: the pages work them out, show the same, and write nothing."""
+    study = Study.load(run / "study.toml")
+    asked = RunFolder(tmp_path / "run")
+    pipeline.ask(plan(study), asked)
+    live, later = ViewPage(Results.open(asked.path)), ViewPage(Results.open(run))
+    for query in ("outcome=right", "outcome=wrong&model=tuned", "outcome=refuse-policy", "flips=1", "outcome=unread", "label=1"):
+        seen = [
+            re.findall(r"<b>[\d,]+</b> of 432|<mark>[^<]*|aria-hidden=\"true\">.</span>[\w-]+", text(p, f"/?{query}"))
+            for p in (live, later)
+        ]
+        assert seen[0] == seen[1], query
+    note = "The run has not read these answers yet"
+    assert note in text(live, "/")
+    assert note not in text(later, "/")
+    assert re.findall("<mark>[^<]*", text(live, "/case?id=2")) == re.findall("<mark>[^<]*", text(later, "/case?id=2"))
+    with asked.ledger() as ledger:
+        assert list(ledger._select("SELECT count(*) FROM reading")) == [(0,)]
+    Results.open(asked.path).read()
+    assert note not in text(live, "/")
+    assert text(live, "/?outcome=right").count("<mark>") == text(later, "/?outcome=right").count("<mark>")
+
+
+def test_answers_that_a_model_reads_wait_for_it(tmp_path: Path) -> None:
+    """Where the primary reading asks a model nothing is foretold: looking costs nothing."""
+    judge = '\n[[readings]]\nname = "judge"\nmethod = "judge"\nmodel = { name = "j", kind = "scripted_judge" }\n'
+    write_study(tmp_path, STUDY.replace('prompts = "reference"', 'prompts = "reference"\nreading = "judge"') + judge, per_class=2)
+    asked = RunFolder(tmp_path / "run")
+    pipeline.ask(plan(Study.load(tmp_path / "study.toml")), asked)
+    live = ViewPage(Results.open(asked.path))
+    assert "<b>96</b> of 96" in text(live, "/?outcome=unread")
+    assert "has not read these answers" not in text(live, "/")
 
 
 @pytest.mark.parametrize(("a", "b"), [("base", "tuned"), ("tuned", "base")])

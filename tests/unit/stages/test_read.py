@@ -178,6 +178,22 @@ def test_answers_first_asked_under_another_task_are_read(study: Study, ledger: L
     assert read(renamed, ledger) == TRIALS
 
 
+def test_reading_ahead_says_what_reading_will_say_and_writes_nothing(study: Study, ledger: Ledger) -> None:
+    ahead, found, after = reading.Ahead(study), {}, 0
+    while some := ahead.read(ledger, after, 50):
+        assert len(some) <= 50
+        found.update(some)
+        after = some[-1][0]
+    assert list(ledger._select("SELECT count(*) FROM reading")) == [(0,)]
+    read(study, ledger)
+    by = study.reading_by(ledger)
+    kept = ledger._select("SELECT response, method, outcome, low, high, rule FROM reading")
+    told = [(row, r.by, r.outcome, *(r.span or (None, None)), r.rule) for row, r in found.items() if r is not None]
+    assert sorted(kept) == sorted(told)
+    assert {r.by for r in found.values() if r is not None} == {by}
+    assert ahead.read(ledger, 0, 50) == []
+
+
 def test_reading_goes_on_where_it_was_interrupted(study: Study, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "BATCH", 50)
     pages: list[int] = []

@@ -295,6 +295,19 @@ def test_another_reader_is_read_by_from_then_on(ledger: Ledger) -> None:
         assert columns.page(wanted, 1000) == fresh.page(wanted, 1000), wanted
 
 
+def test_what_is_foretold_is_chosen_by_until_it_is_read(ledger: Ledger) -> None:
+    columns = taken(ledger)
+    unread = [one["row"] for one in everything(ledger) if RULES not in one["read"] and one["status"] != Status.ERROR]
+    walked, row = [], 0
+    while (found := columns.unread_after(row)) is not None:
+        walked.append(row := found)
+    assert set(unread) <= set(walked)
+    before = columns.page(Wanted(outcome="hedge"), 500).total
+    columns.foretell(dict.fromkeys(unread, Outcome.HEDGE) | {10**6: Outcome.HEDGE})
+    assert columns.page(Wanted(outcome="hedge"), 500).total == before + len(unread)
+    assert columns.page(Wanted(outcome="unread"), 500).total == 0
+
+
 def test_an_empty_ledger_has_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", create=True) as ledger:
         columns = taken(ledger)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from palpate.descriptions import Diagnoses
 from palpate.nouns import OUTCOME_CODE, Descriptions, Form, Panel, Perturbation, Prompt
-from palpate.parts import ReadingSpec, ReadsDescriptions
+from palpate.parts import ReadingSpec, ReadsDescriptions, Rubric
 from palpate.registry import part
 from palpate.rung import Rung
 from palpate.stages._judging import ORACLE, question_key
@@ -63,11 +63,11 @@ class _Texts:
 class Described:
     """What a run's models described, and what was made of it."""
 
-    def __init__(self, study: Study, ledger: Ledger) -> None:
-        self._study, self._ledger, self._planned = study, ledger, Planned(ledger)
+    def __init__(self, study: Study, ledger: Ledger, planned: Planned) -> None:
+        self._study, self._ledger, self._planned = study, ledger, planned
         self._store = ProbeStore(ledger.path.parent)
         self._specs = [s for s in study.all_readings if isinstance(part("readings", s.method), ReadsDescriptions)]
-        self._rubrics = {t.name: t.rubric for t in study.tasks}
+        self._rubrics = {name: Rubric("") for name in planned.tasks} | {t.name: t.rubric for t in study.tasks}
 
     def of(self, panel: Panel) -> Descriptions | None:
         """What stands beside a panel of images as they are; None where its model described none."""

@@ -47,7 +47,7 @@ def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel
         problem = f"none of the answers was read by {by}"
         raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
     beside = _beside(study, ledger, answers) if not read_by else _Beside()
-    probes, described = ProbeStore(ledger.path.parent), Described(study, ledger)
+    probes, described = ProbeStore(ledger.path.parent), Described(study, ledger, planned)
     for task in planned.tasks:
         for model in planned.models:
             for perturbation in planned.perturbations:

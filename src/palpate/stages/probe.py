@@ -22,6 +22,7 @@ from palpate.stats.probes import probe as fit
 from palpate.stats.resampling import generator
 from palpate.store.features import FeatureStore
 from palpate.store.ledger import Ledger
+from palpate.store.planned import Planned
 from palpate.store.probes import ProbeStore
 from palpate.study import Study
 
@@ -41,7 +42,7 @@ def probe(study: Study, ledger: Ledger, cases: Mapping[str, CaseSet]) -> int:
 def _words(study: Study, ledger: Ledger) -> int:
     if find_spec("sklearn") is None or not any(p.form is Form.DESCRIBE for t in study.tasks for p in t.prompts):
         return 0
-    described = Described(study, ledger)
+    described = Described(study, ledger, Planned(ledger))
     return sum(described.probe(panel) for panel in panels(study, ledger) if panel.perturbation.name == "none")
 
 

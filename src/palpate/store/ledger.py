@@ -365,15 +365,15 @@ class Ledger:
     def find(self, beginning: str) -> list[tuple[Trial, int]]:
         """At most two trials whose key begins so, each as it was first asked and with its label as last recorded."""
         beginning = beginning.lower()
-        if not beginning or set(beginning) - set("0123456789abcdef"):
+        if not 0 < len(beginning) <= 32 or set(beginning) - set("0123456789abcdef"):
             return []
         rows = self._select(
             "SELECT lower(hex(r.key)), m.name, c.task, c.name, v.name, v.severity, p.record, r.repeat,"
             " (SELECT l.label FROM label l WHERE l.case_ = c.id ORDER BY l.id DESC LIMIT 1)"
             " FROM response r JOIN model m ON m.id = r.model JOIN case_ c ON c.id = r.case_"
             " JOIN perturbation v ON v.id = r.perturbation JOIN prompt p ON p.id = r.prompt"
-            " WHERE r.attempt = 1 AND lower(hex(r.key)) LIKE ? || '%' LIMIT 2",
-            (beginning,),
+            " WHERE r.attempt = 1 AND r.key BETWEEN ? AND ? LIMIT 2",  # by the index, however many there are
+            tuple(bytes.fromhex(beginning.ljust(32, digit)) for digit in "0f"),
         )
         return [
             (Trial(key, model, task, case, Perturbation(name, severity), prompt_from(json.loads(record)), repeat), label)

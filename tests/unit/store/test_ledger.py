@@ -202,6 +202,18 @@ def test_a_trial_is_found_by_the_beginning_of_its_key(book: Ledger) -> None:
         assert (found, label) == (trial(n), 1)
     assert len(book.find(trial(0).key[:1])) in (1, 2)
     assert book.find("zz") == book.find("") == book.find("%") == book.find("f" * 32) == []
+    for length in (31, 32):
+        assert [found.key for found, _ in book.find(trial(2).key[:length])] == [trial(2).key]
+    assert book.find(trial(2).key + "0") == []
+
+
+def test_a_key_is_found_without_going_through_all(book: Ledger) -> None:
+    asked: list[str] = []
+    book._db.set_trace_callback(asked.append)
+    book.find("ab")
+    book._db.set_trace_callback(None)
+    steps = [row[3] for row in book._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+    assert any(step.startswith("SEARCH r USING") and "key>? AND key<?" in step for step in steps), steps
 
 
 def test_a_trial_retried_under_another_task_is_found_once(book: Ledger) -> None:

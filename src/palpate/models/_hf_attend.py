@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from palpate.models._hf_load import Loaded
 
 NAME = "palpate_unrepeated"
 """Under which the function below is registered with transformers."""
+ROOM = 40
+"""Tokens there is room for after a question before its keys and values are copied to a larger place."""
 SCORES_AT_ONCE = 2**28
 """At most so many attention scores of the prefix are held at a time (1 GiB in float32): more images go one after another."""
 
@@ -39,7 +42,9 @@ class Unrepeated:
         self.valid = mask.bool()
         self.positions = (mask.cumsum(1) - 1).clamp(min=0)
         self.whole = bool(self.valid.all())
+        self.longest = int(self.valid.sum(1).max())
         self.suffix = DynamicCache()
+        self.suffix.layer_class_to_replicate = _growing()
         device = mask.device
         self.owners = torch.tensor(owners, device=device)
         self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=device)
@@ -65,7 +70,8 @@ class Unrepeated:
         """Only these rows go on. Images nobody asks about any more are dropped once they are half of all."""
         self.owners = self.owners[rows]
         self.suffix_valid, self.suffix_positions = self.suffix_valid[rows], self.suffix_positions[rows]
-        self.suffix.reorder_cache(rows)
+        for layer in self.suffix.layers:
+            layer.batch_select_indices(rows)
         asked = self.owners.unique()
         if 2 * len(asked) <= len(self.valid):
             self.layers = [(keys[asked], values[asked]) for keys, values in self.layers]
@@ -118,7 +124,8 @@ class Unrepeated:
         """(images, 1, 1 or rows, length) which keys a query may see; None where it may see all."""
         at = self.positions[:, -length:]
         latest = self.suffix_positions[:, -steps:]
-        reaches = window is None or int(latest.max()) < window  # nothing lies further back than the window
+        # Nothing lies further back than the window. An upper bound: to ask the device would make every layer wait for it.
+        reaches = window is None or self.longest + self.suffix_positions.shape[1] <= window
         if reaches and self.whole:
             return None
         valid = self.valid[:, None, None, -length:]
@@ -194,6 +201,46 @@ def attend(
     lse = torch.logaddexp(over_prefix[1], over_suffix[1])
     out = sum(part * torch.exp(own - lse)[..., None] for part, own in (over_prefix, over_suffix))
     return out.reshape(rows, heads, steps, size).transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+@cache
+def _growing() -> Any:
+    """A cache layer that is written in place: room for ROOM more tokens is made at a time, instead of a copy at every token."""
+    from transformers.cache_utils import DynamicLayer
+
+    class Growing(DynamicLayer):
+        room: Any = None
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            before = self.get_seq_length()
+            after = before + key_states.shape[-2]
+            if self.room is None or self.room[0].shape[-2] < after:
+                self.room = tuple(
+                    _with_room(torch.cat([old, new], -2) if before else new)
+                    for old, new in ((self.keys, key_states), (self.values, value_states))
+                )
+            else:
+                for place, new in zip(self.room, (key_states, value_states), strict=True):
+                    place[..., before:after, :] = new
+            self.keys, self.values = (place[..., :after, :] for place in self.room)
+            return self.keys, self.values
+
+        def batch_select_indices(self, indices: Any) -> None:
+            length = self.get_seq_length()
+            if length:
+                self.room = tuple(place[indices] for place in self.room)
+                self.keys, self.values = (place[..., :length, :] for place in self.room)
+
+    return Growing
+
+
+def _with_room(new: Any) -> Any:
+    """A copy of keys or values (…, T, d) with room behind it."""
+    made = new.new_empty(*new.shape[:-2], new.shape[-2] + ROOM, new.shape[-1])
+    made[..., : new.shape[-2], :] = new
+    return made
 
 
 _current: list[Unrepeated] = []

@@ -41,14 +41,13 @@ class Chooser:
         """(n, vocabulary) logits → scores whose argmax is the next token of each row. ``step`` counts new tokens from 0."""
         import torch
 
-        settings = self.settings
-        scores = logits.float()
+        settings, scores = self.settings, logits
         if step < settings.min_new_tokens:
             scores = scores.clone()
             scores[:, [token for token in self.eos if token < scores.shape[-1]]] = float("-inf")
         if settings.temperature == 0:
             return scores
-        scores = _nucleus(scores / settings.temperature, settings.top_p)
+        scores = _nucleus(scores.float() / settings.temperature, settings.top_p)
         noise = torch.stack([self._gumbel(row, scores.shape[-1]) for row in rows])
         return scores + noise.to(scores.device)
 
@@ -77,7 +76,7 @@ def _seed(seed: int, row: Row) -> int:
 
 
 def usable(logits: Any) -> Any:
-    """(n,) bool: rows whose logits give a distribution. NaN and +inf do not; −inf (a token ruled out) does."""
+    """(n,) bool: rows whose logits give a distribution. NaN and +inf do not, nor −inf throughout; −inf (ruled out) here and there does."""
     import torch
 
-    return torch.isfinite(torch.logsumexp(logits.float(), -1))
+    return torch.isfinite(logits.amax(-1))  # the largest is NaN where one is, and tells what log Σ exp would

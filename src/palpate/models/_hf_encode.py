@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 """Some processors add training labels; a forward pass with them would compute a loss."""
+REMEMBERED = 4096
+"""Tokenised questions kept: those of one image size are the same for every image."""
 
 
 class Encoder:
@@ -22,6 +24,7 @@ class Encoder:
     def __init__(self, loaded: Loaded, system: str | None) -> None:
         self.loaded, self.system = loaded, system
         self._rendered: dict[tuple[str, bool], str] = {}
+        self._ids: dict[tuple[str, ...], list[int]] = {}
         if loaded.template is None and not loaded.causal:
             raise ModelError(
                 "the checkpoint has no chat template, and a wrong one would change its answers",
@@ -100,9 +103,18 @@ class Encoder:
         ids = []
         for asked, replacements in zip(questions, replaced, strict=True):
             own = [replacement["replacement"] for replacement in replacements]
-            ids.append([self.ids(self.loaded.processor.get_text_with_replacements([text], list(own))[0][0]) for text in asked])
+            ids.append([self._filled(text, own) for text in asked])
         inputs = {name: value for name, value in found.items() if name != LABELS}
         return Shared(inputs, ids)
+
+    def _filled(self, text: str, replacements: Sequence[str]) -> list[int]:
+        """Token ids of the text with its placeholders as long as the image. Images of one size ask the tokenizer once."""
+        key = text, *replacements
+        if key not in self._ids:
+            if len(self._ids) >= REMEMBERED:
+                self._ids.clear()
+            self._ids[key] = self.ids(self.loaded.processor.get_text_with_replacements([text], list(replacements))[0][0])
+        return self._ids[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,8 @@ def on_device(inputs: dict[str, Any], loaded: Any) -> dict[str, Any]:
     moved = {}
     for name, value in inputs.items():
         if hasattr(value, "to"):
-            value = value.to(loaded.device)
+            # Pinned memory is copied while the GPU goes on with what it was given before.
+            value = value.to(loaded.device, non_blocking=value.device.type == "cpu" and value.is_pinned())
             value = value.to(loaded.model.dtype) if value.is_floating_point() else value
         moved[name] = value
     return moved

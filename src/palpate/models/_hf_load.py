@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from palpate.models._hf_settings import Settings
 
 CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError, UnpicklingError)
 """What transformers raises for a checkpoint it cannot make sense of."""
+FUSED = ("RMSNorm", "MLP")
+"""Ends of the names of classes that are compiled, whatever the family."""
+ROTARY = "apply_rotary_pos_emb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +213,20 @@ def _quantization(settings: Settings, dtype: Any) -> dict[str, Any]:
 
 
 def _compile(model: Any) -> None:
-    """Every layer of the language model by itself: shapes change from step to step, and one graph of all would be made anew."""
+    """Norms, feed-forward parts and rotary positions, each by itself: the kernels around the large products become one each.
+
+    Not whole layers: the cache and the attention in them are told apart by number, and every layer would be compiled anew.
+    """
     import torch
 
-    inner = model.base_model
-    decoder = getattr(inner, "language_model", getattr(inner, "text_model", inner))
-    for layer in decoder.layers:
-        layer.forward = torch.compile(layer.forward, dynamic=True)
+    torch._dynamo.config.recompile_limit = 64  # one or a few rows, one or many tokens, each width: more shapes than eight
+    for module in model.modules():
+        if type(module).__name__.endswith(FUSED):
+            module.forward = torch.compile(module.forward, dynamic=True)
+    for home in {sys.modules[type(module).__module__] for module in model.modules() if hasattr(module, "q_proj")}:
+        rotate = getattr(home, ROTARY, None)
+        if rotate is not None and not hasattr(rotate, "_torchdynamo_orig_callable"):
+            setattr(home, ROTARY, torch.compile(rotate, dynamic=True))
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:

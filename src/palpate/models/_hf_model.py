@@ -20,6 +20,7 @@ from palpate.parts import FeatureRequest, Features, Fingerprint
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from palpate.models._hf_ahead import Ahead
     from palpate.models._hf_decode import Chooser, Row
     from palpate.models._hf_encode import Encoder
     from palpate.models._hf_load import Loaded
@@ -47,6 +48,7 @@ class Ready:
     encoder: Encoder
     chooser: Chooser
     tokens: dict[tuple[str, Prompt], AnswerTokens | None]
+    ahead: Ahead | None
 
 
 class HFModel:
@@ -144,6 +146,7 @@ class HFModel:
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
             what |= {"inference": self.path, "images_at_once": self._images_at_once()}
             what |= {"attend": "unrepeated"} if self.unrepeated else {}
+            what |= {"compiled": True} if settings.compiled else {}
         if settings.quantized:
             what |= {"quantized": settings.quantized}
         where = {
@@ -237,6 +240,8 @@ class HFModel:
         """Free the weights."""
         if self._ready is not None:
             cuda = self._ready.loaded.device.startswith("cuda")
+            if self._ready.ahead is not None:
+                self._ready.ahead.close()
             self._ready = None
             if cuda:
                 import_module("torch").cuda.empty_cache()
@@ -265,6 +270,7 @@ class HFModel:
 
     def _loaded(self) -> Ready:
         if self._ready is None:
+            from palpate.models._hf_ahead import Ahead
             from palpate.models._hf_decode import Chooser
             from palpate.models._hf_encode import Encoder
             from palpate.models._hf_load import load
@@ -276,7 +282,8 @@ class HFModel:
                 encoder = Encoder(loaded, self.settings.system)
             except ModelError as fault:
                 raise fault.at(self.settings.path) from None
-            self._ready = Ready(loaded, encoder, Chooser(self.settings, loaded.eos), {})
+            ahead = Ahead(encoder) if loaded.unrepeated and not loaded.causal else None
+            self._ready = Ready(loaded, encoder, Chooser(self.settings, loaded.eos), {}, ahead)
         return self._ready
 
     def _answer(self, ready: Ready, batch: list[Stimulus]) -> list[list[Answer]]:
@@ -299,7 +306,8 @@ class HFModel:
             cause = "out of memory" if memory else f"{type(fault).__name__}: {str(fault).strip()[:300]}"
             return [[Answer(Status.ERROR, error=cause) for _ in trials]]
         seconds = (time.perf_counter() - started) / max(sum(map(len, rows)), 1)
-        return [[self._finish(ready, row, seconds) for row in one] for one in rows]
+        finished = iter(self._finished(ready, [row for one in rows for row in one], seconds))
+        return [[next(finished) for _ in one] for one in rows]
 
     def _run(self, ready: Ready, batch: list[Stimulus]) -> list[list[Row]]:
         rows = [self._rows(ready, stimulus) for stimulus in batch]
@@ -315,7 +323,7 @@ class HFModel:
         whole = [row for one in rows for row in one]
         # Blocks of one question share nothing inside, but all of them may begin alike: a judge's instructions, a template.
         sets = [whole] if images is None and len(whole) == len(rows) else [one for one in rows if one]
-        if self.path == "prefix" and whole and answer_shared(ready.encoder, ready.chooser, sets, images):
+        if self.path == "prefix" and whole and answer_shared(ready.encoder, ready.chooser, sets, images, ahead=ready.ahead):
             return
         if self.path == "single":
             for image, one in zip(shown, rows, strict=True):
@@ -349,7 +357,7 @@ class HFModel:
         except FAULTS:
             return self._answer(ready, [stimulus])[0], None
         seconds = (time.perf_counter() - started) / max(len(rows), 1)
-        return [self._finish(ready, row, seconds) for row in rows], features
+        return self._finished(ready, rows, seconds), features
 
     def _rows(self, ready: Ready, stimulus: Stimulus) -> list[Row]:
         from palpate.models._hf_decode import Row
@@ -358,20 +366,31 @@ class HFModel:
         prompts = ((trial, trial.prompt) for trial in block.trials)
         return [Row(block, t, ready.encoder.render(p.text, image=shown), self.settings.budget(p.form)) for t, p in prompts]
 
-    def _finish(self, ready: Ready, row: Row, seconds: float) -> Answer:
-        from palpate.models._hf_score import answer_tokens, margin_and_mass
+    def _finished(self, ready: Ready, rows: Sequence[Row], seconds: float) -> list[Answer]:
+        """The rows as Answers, each having taken ``seconds``."""
+        from palpate.models._hf_score import margins_and_masses
 
-        if row.bad:
-            return Answer(Status.ERROR, tokens_in=row.tokens_in, seconds=seconds, error="non-finite logits")
-        prompt = row.trial.prompt
-        key = row.rendered, prompt
+        sound = [row for row in rows if not row.bad]
+        scored = margins_and_masses([row.first_logits for row in sound], [self._tokens(ready, row) for row in sound])
+        beside = dict(zip(map(id, sound), scored, strict=True))
+        answers = []
+        for row in rows:
+            if row.bad:
+                answers.append(Answer(Status.ERROR, tokens_in=row.tokens_in, seconds=seconds, error="non-finite logits"))
+                continue
+            text = ready.loaded.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
+            status = Status.OK if row.ended else Status.TRUNCATED
+            answers.append(Answer(status, text, *beside[id(row)], row.tokens_in, len(row.tokens), seconds))
+        return answers
+
+    def _tokens(self, ready: Ready, row: Row) -> AnswerTokens | None:
+        """The tokens that assert and deny, in this row's place."""
+        from palpate.models._hf_score import answer_tokens
+
+        key = row.rendered, row.trial.prompt
         if key not in ready.tokens:
-            ready.tokens[key] = answer_tokens(ready.encoder, prompt, row.rendered)
-        tokens = ready.tokens[key]
-        margin, mass = margin_and_mass(row.first_logits, tokens) if tokens is not None else (None, None)
-        text = ready.loaded.tokenizer.decode(row.tokens, skip_special_tokens=True).strip()
-        status = Status.OK if row.ended else Status.TRUNCATED
-        return Answer(status, text, margin, mass, row.tokens_in, len(row.tokens), seconds)
+            ready.tokens[key] = answer_tokens(ready.encoder, row.trial.prompt, row.rendered)
+        return ready.tokens[key]
 
 
 def _only(stimulus: Stimulus, prompts: Sequence[Prompt]) -> Stimulus:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
+from palpate.models._hf_ahead import Ahead
 from palpate.models._hf_attend import Unrepeated
 from palpate.models._hf_decode import Chooser, Row, usable
 from palpate.models._hf_encode import Encoder, Shared, forget_positions, on_device
@@ -35,35 +37,82 @@ def answer_shared(
     rows: Sequence[Sequence[Row]],
     images: Sequence[Image] | None,
     watch: Watch | None = None,
+    ahead: Ahead | None = None,
 ) -> bool:
     """Fills in the rows of all images. False, with no row touched, where this model's questions cannot share their beginning.
 
     ``images`` None: questions without an image; each sequence of rows shares a beginning. ``watch``: keeps the inner states of
-    these passes, of one image.
+    these passes, of one image. ``ahead``: prepares the images of a batch in parts, while the model is at work on others.
     """
     import torch
 
     if images is not None and not hasattr(encoder.loaded.processor, "get_text_with_replacements"):
         return False  # an older transformers, which cannot tell how long an image's placeholder becomes
-    shared = encoder.shared([[row.rendered for row in own] for own in rows], images)
-    lengths = [_common(ids) for ids in shared.ids]
-    if not _sound(encoder.loaded, shared, lengths):
-        return False
-    if len(rows) > 1 and _window_is_short(encoder.loaded, shared, lengths, rows):
-        apart = [None] * len(rows) if images is None else [[image] for image in images]
-        return all(answer_shared(encoder, chooser, [own], one) for own, one in zip(rows, apart, strict=True))
+    questions = [[row.rendered for row in own] for own in rows]
+    several = ahead is not None and images is not None and encoder.loaded.unrepeated and watch is None
+    begun: list[Begun] = []
+    ids: list[list[list[int]]] = []
+    for shared in ahead.parts(questions, images) if several else [encoder.shared(questions, images)]:  # type: ignore[union-attr, arg-type]
+        lengths = [_common(own) for own in shared.ids]
+        if not _sound(encoder.loaded, shared, lengths):
+            return False
+        by_length = _window_is_short(encoder.loaded, shared, lengths, rows)
+        if len(rows) > 1 and by_length:
+            apart = [None] * len(rows) if images is None else [[image] for image in images]
+            return all(answer_shared(encoder, chooser, [own], one) for own, one in zip(rows, apart, strict=True))
+        with torch.inference_mode():
+            begun.append(_prefill(encoder.loaded, shared, lengths, watch))
+        ids += shared.ids
     with torch.inference_mode():
-        cache, mask, shift = _prefill(encoder.loaded, shared, lengths, watch)
-        grouped = _window_is_short(encoder.loaded, shared, lengths, rows)
-        groups = list(_groups(rows, shared, by_length=grouped))
-        for number, group in enumerate(groups):
-            owners = [b for b, _, _ in group]
-            if encoder.loaded.unrepeated:
-                state: Continued = Unrepeated(encoder.loaded, cache, mask, owners)
-            else:
-                state = Repeated(encoder.loaded, cache if number == len(groups) - 1 else copy.deepcopy(cache), mask, owners)
-            _decode(chooser, group, state, None if shift is None else shift[torch.tensor(owners)], lengths, watch)
+        _continue(encoder.loaded, chooser, list(_groups(rows, ids, by_length=by_length)), _joined(begun), watch)
     return True
+
+
+def _continue(loaded: Loaded, chooser: Chooser, groups: Sequence[list[Numbered]], begun: Begun, watch: Watch | None) -> None:
+    """Every group's questions to their end, from the beginnings they share."""
+    import torch
+
+    for number, group in enumerate(groups):
+        owners = [b for b, _, _ in group]
+        if loaded.unrepeated:
+            state: Continued = Unrepeated(loaded, begun.cache, begun.mask, owners)
+        else:
+            cache = begun.cache if number == len(groups) - 1 else copy.deepcopy(begun.cache)
+            state = Repeated(loaded, cache, begun.mask, owners)
+        shift = None if begun.shift is None else begun.shift[torch.tensor(owners)]
+        _decode(chooser, group, state, shift, begun.lengths, watch)
+
+
+@dataclass(slots=True)
+class Begun:
+    """B beginnings after their pass: keys and values, mask (B, L) of real tokens, position shift (B, 1) or None, their lengths."""
+
+    cache: Any
+    mask: Any
+    shift: Any
+    lengths: list[int]
+
+
+def _joined(parts: list[Begun]) -> Begun:
+    """The parts as one, shorter ones padded on the left. Each part's keys and values are let go as soon as they are copied."""
+    import torch
+    from torch.nn.functional import pad
+
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0].cache
+    for number, layer in enumerate(first.layers):
+        own = [part.cache.layers[number] for part in parts]
+        widest = max(one.keys.shape[-2] for one in own)
+        keys = torch.cat([pad(one.keys, (0, 0, widest - one.keys.shape[-2], 0)) for one in own])
+        values = torch.cat([pad(one.values, (0, 0, widest - one.values.shape[-2], 0)) for one in own])
+        for one in own:
+            one.keys = one.values = None
+        layer.keys, layer.values = keys, values
+    width = max(part.mask.shape[1] for part in parts)
+    mask = torch.cat([pad(part.mask, (width - part.mask.shape[1], 0)) for part in parts])
+    shifts = [part.shift for part in parts]
+    return Begun(first, mask, None if shifts[0] is None else torch.cat(shifts), [n for part in parts for n in part.lengths])
 
 
 def _common(ids: Sequence[Sequence[int]]) -> int:
@@ -99,8 +148,8 @@ def _window_is_short(loaded: Loaded, shared: Shared, lengths: Sequence[int], row
     return bool(slots > loaded.model.config.get_text_config().sliding_window)
 
 
-def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int], watch: Watch | None) -> tuple[Any, Any, Any]:
-    """(keys and values, mask (B, longest beginning), position shift (B, 1) or None) after the beginnings."""
+def _prefill(loaded: Loaded, shared: Shared, lengths: list[int], watch: Watch | None) -> Begun:
+    """The beginnings' pass."""
     import torch
     from transformers import DynamicCache
 
@@ -131,7 +180,7 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: Sequence[int], watch: Watc
         watch.image(out.hidden_states, inputs["input_ids"])
     shift = loaded.model.base_model.rope_deltas if own_positions else mask.new_zeros(len(lengths), 1) if grid else None
     shift = None if shift is None else shift.to(loaded.device)
-    return cache, inputs["attention_mask"], shift
+    return Begun(cache, inputs["attention_mask"], shift, lengths)
 
 
 def _in_space(counted: Any, shift: Any) -> Any:
@@ -142,9 +191,9 @@ def _in_space(counted: Any, shift: Any) -> Any:
 Numbered = tuple[int, Row, list[int]]  # which image, the row, its token ids
 
 
-def _groups(rows: Sequence[Sequence[Row]], shared: Shared, *, by_length: bool) -> Iterator[list[Numbered]]:
+def _groups(rows: Sequence[Sequence[Row]], ids: Sequence[Sequence[list[int]]], *, by_length: bool) -> Iterator[list[Numbered]]:
     """All rows together or, ``by_length``, those of one length together."""
-    numbered = [(b, row, ids) for b, own in enumerate(rows) for row, ids in zip(own, shared.ids[b], strict=True)]
+    numbered = [(b, row, one) for b, own in enumerate(rows) for row, one in zip(own, ids[b], strict=True)]
     if not by_length:
         yield numbered
         return
@@ -238,15 +287,19 @@ def _decode(
 
 def _advance(loaded: Loaded, chooser: Chooser, active: Sequence[Row], logits: Any, step: int) -> tuple[list[int], Any]:
     """(rows that go on, the chosen token of every row)."""
+    import torch
+
     if step == 0:
         firsts = logits.float()
         for i, row in enumerate(active):
             row.first_logits = firsts[i]
+    fine = usable(logits)
     chosen = chooser.scores(active, logits, step).argmax(-1)
+    told = torch.stack([chosen, fine]).tolist()  # one look at the device a step
     kept = []
-    for i, (row, token, fine) in enumerate(zip(active, chosen.tolist(), usable(logits).tolist(), strict=True)):
-        row.bad = not fine
-        row.ended = fine and token in loaded.eos
+    for i, (row, token, sound) in enumerate(zip(active, *told, strict=True)):
+        row.bad = not sound
+        row.ended = bool(sound) and token in loaded.eos
         if row.bad or row.ended:
             continue
         row.tokens.append(token)

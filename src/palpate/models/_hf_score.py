@@ -5,12 +5,16 @@ margin = log Σ p(tokens that assert the condition) − log Σ p(tokens that den
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from palpate.models._hf_encode import Encoder
 from palpate.nouns import Prompt
+
+ROWS_AT_ONCE = 64
+"""Rows of logits held in float64 at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,35 @@ def _tokens(encoder: Encoder, rendered: str, spellings: Iterable[str]) -> tuple[
 
 def margin_and_mass(logits: Any, tokens: AnswerTokens) -> tuple[float | None, float | None]:
     """From one row of logits (vocabulary,). None where a side has no probability at all."""
-    import math
+    return margins_and_masses([logits], [tokens])[0]
 
+
+def margins_and_masses(
+    logits: Sequence[Any], tokens: Sequence[AnswerTokens | None]
+) -> list[tuple[float | None, float | None]]:
+    """The same for n rows (vocabulary,), (None, None) where there are no tokens: one look at the device for many rows."""
     import torch
 
-    row = logits.double()
-    log_z = torch.logsumexp(row, -1)
-    asserted = (torch.logsumexp(row[list(tokens.assert_ids)], -1) - log_z).item()
-    denied = (torch.logsumexp(row[list(tokens.deny_ids)], -1) - log_z).item()
-    margin = asserted - denied
-    return (margin, min(math.exp(asserted) + math.exp(denied), 1.0)) if math.isfinite(margin) else (None, None)
+    found: list[tuple[float | None, float | None]] = [(None, None)] * len(logits)
+    asked = [i for i, one in enumerate(tokens) if one is not None]
+    for start in range(0, len(asked), ROWS_AT_ONCE):
+        some = asked[start : start + ROWS_AT_ONCE]
+        table = torch.stack([logits[i] for i in some]).double()
+        own = [one for one in (tokens[i] for i in some) if one is not None]
+        sides = (_log_share(table, [one.assert_ids for one in own]), _log_share(table, [one.deny_ids for one in own]))
+        log_z = torch.logsumexp(table, -1)
+        for i, asserted, denied in zip(some, *(side.sub(log_z).tolist() for side in sides), strict=True):
+            margin = asserted - denied
+            if math.isfinite(margin):
+                found[i] = margin, min(math.exp(asserted) + math.exp(denied), 1.0)
+    return found
+
+
+def _log_share(table: Any, ids: Sequence[tuple[int, ...]]) -> Any:
+    """log Σ exp of row i's logits at ids[i]: (n,)."""
+    import torch
+
+    widest = max(map(len, ids))
+    places = torch.tensor([[*own, *[own[0]] * (widest - len(own))] for own in ids], device=table.device)
+    real = torch.tensor([[True] * len(own) + [False] * (widest - len(own)) for own in ids], device=table.device)
+    return torch.logsumexp(table.gather(1, places).masked_fill(~real, -math.inf), -1)

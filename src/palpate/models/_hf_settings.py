@@ -37,7 +37,8 @@ OPTIONS: Mapping[str, str] = {
     "inference": "auto, prefix (each image is read once for all its questions), encoder (its tower runs once), "
     "plain (each block one batch) or single (each question by itself)",
     "attend": "auto (unrepeated on CUDA, else repeated): one copy of an image's keys and values for all its questions, or one each",
-    "compiled": "true: each layer of the language model through torch.compile (default false)",
+    "compiled": "true: norms, feed-forward parts and rotary positions through torch.compile; pays from some ten thousand questions "
+    "(default false)",
     "images_at_once": "images per batch (default 1 on CPU, 8 on CUDA)",
     "twin": "trained (default), or random: the checkpoint's architecture with random weights, a baseline for what it sees",
     "threads": "CPU threads torch may use (default: torch's own choice)",

@@ -79,9 +79,9 @@ def test_one_images_keys_given_to_another_are_noticed(build, images, monkeypatch
     prefill = _hf_prefix._prefill
 
     def mixed(loaded, shared, lengths, watch):
-        cache, mask, shift = prefill(loaded, shared, lengths, watch)
-        cache.reorder_cache(torch.zeros(len(lengths), dtype=torch.long))
-        return cache, mask, shift
+        begun = prefill(loaded, shared, lengths, watch)
+        begun.cache.reorder_cache(torch.zeros(len(lengths), dtype=torch.long))
+        return begun
 
     monkeypatch.setattr(_hf_prefix, "_prefill", mixed)
     found = build("llava", images_at_once=2).check(images(2))

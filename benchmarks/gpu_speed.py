@@ -1,6 +1,6 @@
 """Responses a second of published model sizes on one GPU: the usual loop, Palpate, and vLLM where it is installed.
 
-    python -m benchmarks.gpu_speed [--size real|tiny] [--models llava gemma] [--images 64] [--prompts 12] [--new 40]
+    python -m benchmarks.gpu_speed [--models llava gemma] [--ways compiled unrepeated repeated] [--images 128] [--at-once 64]
 
 LLaVA-1.6-Mistral-7B and Gemma-3-4B in their real sizes with random weights: the arithmetic does not depend on their values, and
 nothing is downloaded. Every answer has exactly ``--new`` tokens. Images are PIL images; their preprocessing is part of the time
@@ -15,7 +15,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.gpu_checkpoints import MAKERS
-from palpate.models import _hf_load
+from palpate.models import _hf_attend, _hf_load, _hf_prefix
 from palpate.models._hf_model import HFModel
 from palpate.models.hf import HFKind
 from palpate.nouns import Block, Case, Form, Perturbation, Polarity, Prompt, Stimulus, Trial
@@ -151,30 +152,86 @@ def vllm(folder: Path, asked: Sequence[Stimulus], new: int, render: Callable[[st
     return done, time.perf_counter() - started
 
 
+WAYS: dict[str, dict[str, Any]] = {
+    "unrepeated": {"attend": "unrepeated"},
+    "compiled": {"attend": "unrepeated", "compiled": True},
+    "repeated": {"attend": "repeated"},
+}
+"""Ways of Palpate → options of the model."""
+
+
 def measure(name: str, given: argparse.Namespace, folder: Path) -> list[Row]:
     """Every way on one model."""
     size = PIXELS[name] if given.size == "real" else 64
     asked = stimuli(name, given.images, given.prompts, size)
-    rows = []
-    ways: dict[str, dict[str, Any]] = {
-        "Palpate, prefix unrepeated": {"attend": "unrepeated"},
-        "Palpate, prefix repeated": {"attend": "repeated"},
-    }
+    rows: list[Row] = []
     _hf_load._twin = random_weights
-    for way, options in ways.items():
-        model = palpate_model(folder, given.new, given.device, images_at_once=given.at_once, **options)
+    for way in given.ways:
+        model = palpate_model(folder, given.new, given.device, images_at_once=given.at_once, **WAYS[way])
         ours(model, asked[: given.at_once])  # load and warm up
-        if not rows:
-            loop(model, asked[:1], 2)
-            rows.append(
-                Row(name, "loop: generate() per prompt", *timed(lambda m=model: loop(m, asked[: given.loop_images], given.new)))
-            )  # type: ignore[misc]
-        rows.append(Row(name, way, *timed(lambda m=model: ours(m, asked))))  # type: ignore[misc]
         encoder = model._loaded().encoder
+        if not rows and given.loop_images:
+            loop(model, asked[:1], 2)
+            measured = timed(lambda m=model: loop(m, asked[: given.loop_images], given.new))  # type: ignore[misc]
+            rows.append(Row(name, "loop: generate() per prompt", *measured))
+        rows.append(Row(name, f"Palpate, {way}", *timed(lambda m=model: ours(m, asked))))  # type: ignore[misc]
+        show(rows[-1:])
+        if given.split:
+            with splitting() as spent:
+                ours(model, asked)
+            print("    " + ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in spent.items()), flush=True)
+        if given.profile:
+            profiled(model, asked[: given.at_once], Path(given.profile) / f"{name}-{way}.txt")
         model.close()
     if given.vllm and find_spec("vllm") is not None:
         rows.append(Row(name, "vLLM, primed", *vllm(folder, asked, given.new, lambda q: encoder.render(q, image=True))))
     return rows
+
+
+@contextmanager
+def splitting() -> Iterator[dict[str, float]]:
+    """Phase → seconds, filled in while the block runs; waiting for the GPU after each makes the whole slower than it is."""
+    import torch
+
+    spent = {"prefill": 0.0, "questions": 0.0, "decoding": 0.0}
+
+    def clocked(work: Callable[..., Any], phase: Callable[[Any], str]) -> Callable[..., Any]:
+        def run(*given: Any, **named: Any) -> Any:
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            done = work(*given, **named)
+            torch.cuda.synchronize()
+            spent[phase(named)] += time.perf_counter() - started
+            return done
+
+        return run
+
+    def step(named: Any) -> str:
+        return "questions" if named["input_ids"].shape[1] > 1 else "decoding"
+
+    own = _hf_prefix._prefill, _hf_attend.Unrepeated.forward
+    _hf_prefix._prefill = clocked(own[0], lambda _: "prefill")
+    _hf_attend.Unrepeated.forward = clocked(own[1], step)  # type: ignore[method-assign]
+    started = time.perf_counter()
+    try:
+        yield spent
+    finally:
+        spent["the rest"] = time.perf_counter() - started - sum(spent.values())
+        _hf_prefix._prefill, _hf_attend.Unrepeated.forward = own  # type: ignore[method-assign]
+
+
+def profiled(model: HFModel, asked: Sequence[Stimulus], target: Path) -> None:
+    """Kernels and calls by the time they take, into a text file."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        ours(model, asked)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    table = found.key_averages()
+    target.write_text(
+        table.table(sort_by="self_cuda_time_total", row_limit=45) + table.table(sort_by="self_cpu_time_total", row_limit=30),
+        encoding="utf-8",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
@@ -182,11 +239,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["real", "tiny"], default="real")
     parser.add_argument("--models", nargs="+", choices=sorted(MAKERS), default=sorted(MAKERS))
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--new", type=int, default=40)
-    parser.add_argument("--loop-images", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=sorted(WAYS), default=["compiled", "unrepeated"])
+    parser.add_argument("--loop-images", type=int, default=1, help="images the loop is timed on; 0: no loop")
+    parser.add_argument("--split", action="store_true", help="run once more and say how long each phase took")
+    parser.add_argument("--profile", help="folder for a table of kernels, from one more run")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--no-vllm", dest="vllm", action="store_false")
     parser.add_argument("--json", default="build/gpu_speed.json")
@@ -197,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             folder = Path(place) / name
             MAKERS[name](folder, tiny=given.size == "tiny")
             rows += measure(name, given, folder)
+    print()
     show(rows)
     target = Path(given.json)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +272,8 @@ def show(rows: Sequence[Row]) -> None:
     loops = {row.model: row.rate for row in rows if row.way.startswith("loop")}
     print(f"{'model':<8} {'way':<30} {'responses/s':>12} {'x the loop':>11}")
     for row in rows:
-        print(f"{row.model:<8} {row.way:<30} {row.rate:>12.2f} {row.rate / loops[row.model]:>11.1f}")
+        ratio = f"{row.rate / loops[row.model]:.1f}" if row.model in loops else "–"
+        print(f"{row.model:<8} {row.way:<30} {row.rate:>12.2f} {ratio:>11}", flush=True)
 
 
 def _device() -> str:

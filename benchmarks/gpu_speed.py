@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.gpu_checkpoints import MAKERS
-from palpate.models import _hf_attend, _hf_load, _hf_prefix
+from palpate.models import _hf_ahead, _hf_attend, _hf_load, _hf_prefix
 from palpate.models._hf_model import HFModel
 from palpate.models.hf import HFKind
 from palpate.nouns import Block, Case, Form, Perturbation, Polarity, Prompt, Stimulus, Trial
@@ -193,7 +193,7 @@ def splitting() -> Iterator[dict[str, float]]:
     """Phase → seconds, filled in while the block runs; waiting for the GPU after each makes the whole slower than it is."""
     import torch
 
-    spent = {"prefill": 0.0, "questions": 0.0, "decoding": 0.0}
+    spent = {"waiting for images": 0.0, "prefill": 0.0, "questions": 0.0, "decoding": 0.0}
 
     def clocked(work: Callable[..., Any], phase: Callable[[Any], str]) -> Callable[..., Any]:
         def run(*given: Any, **named: Any) -> Any:
@@ -209,7 +209,15 @@ def splitting() -> Iterator[dict[str, float]]:
     def step(named: Any) -> str:
         return "questions" if named["input_ids"].shape[1] > 1 else "decoding"
 
-    own = _hf_prefix._prefill, _hf_attend.Unrepeated.forward
+    def waiting(ahead: Any, *given: Any) -> Iterator[Any]:
+        parts, started = own[2](ahead, *given), time.perf_counter()
+        for part in parts:
+            spent["waiting for images"] += time.perf_counter() - started
+            yield part
+            started = time.perf_counter()
+
+    own = _hf_prefix._prefill, _hf_attend.Unrepeated.forward, _hf_ahead.Ahead.parts
+    _hf_ahead.Ahead.parts = waiting  # type: ignore[method-assign]
     _hf_prefix._prefill = clocked(own[0], lambda _: "prefill")
     _hf_attend.Unrepeated.forward = clocked(own[1], step)  # type: ignore[method-assign]
     started = time.perf_counter()
@@ -217,21 +225,18 @@ def splitting() -> Iterator[dict[str, float]]:
         yield spent
     finally:
         spent["the rest"] = time.perf_counter() - started - sum(spent.values())
-        _hf_prefix._prefill, _hf_attend.Unrepeated.forward = own  # type: ignore[method-assign]
+        _hf_prefix._prefill, _hf_attend.Unrepeated.forward, _hf_ahead.Ahead.parts = own  # type: ignore[method-assign]
 
 
 def profiled(model: HFModel, asked: Sequence[Stimulus], target: Path) -> None:
-    """Kernels and calls by the time they take, into a text file."""
+    """Kernels by the time they take, into a text file."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
         ours(model, asked)
     target.parent.mkdir(parents=True, exist_ok=True)
-    table = found.key_averages()
-    target.write_text(
-        table.table(sort_by="self_cuda_time_total", row_limit=45) + table.table(sort_by="self_cpu_time_total", row_limit=30),
-        encoding="utf-8",
-    )
+    table = found.key_averages().table(sort_by="self_cuda_time_total", row_limit=50, max_name_column_width=90)
+    target.write_text(table, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

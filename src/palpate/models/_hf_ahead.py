@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ THREADS = 4
 def parts_of(count: int) -> list[slice]:
     """The parts of a batch of ``count`` images, in order."""
     bounds = [0, *range(min(FIRST, count), count, AT_ONCE), count]
-    return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False) if end > start]
+    return [slice(start, end) for start, end in pairwise(bounds) if end > start]
 
 
 class Ahead:
@@ -37,18 +38,36 @@ class Ahead:
         self.encoder = encoder
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="palpate-images")
         self._spare: SimpleQueue[Encoder] = SimpleQueue()
+        self._begun: dict[tuple[int, ...], list[Future[Shared]]] = {}
         for _ in range(THREADS):
             self._spare.put(_own(encoder))
 
+    def begin(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> None:
+        """Start on a batch that comes next, before it is asked for."""
+        self._begun[_names(images)] = self._submitted(questions, images)
+
     def parts(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Iterator[Shared]:
         """``encoder.shared`` of every part, in order, in the model's number format and ready to be copied to its device."""
-        waiting = [self._pool.submit(self._part, questions[part], images[part]) for part in parts_of(len(images))]
+        waiting = self._begun.pop(_names(images), None) or self._submitted(questions, images)
         try:
             for one in waiting:
                 yield one.result()
         finally:
-            for one in waiting:
-                one.cancel()
+            self._drop(waiting)
+
+    def forget(self) -> None:
+        """What was begun and not asked for after all."""
+        for waiting in self._begun.values():
+            self._drop(waiting)
+        self._begun.clear()
+
+    def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared]]:
+        return [self._pool.submit(self._part, questions[part], images[part]) for part in parts_of(len(images))]
+
+    @staticmethod
+    def _drop(waiting: Sequence[Future[Shared]]) -> None:
+        for one in waiting:
+            one.cancel()
 
     def close(self) -> None:
         """Ends the threads."""
@@ -73,6 +92,11 @@ class Ahead:
             yield encoder
         finally:
             self._spare.put(encoder)
+
+
+def _names(images: Sequence[Image]) -> tuple[int, ...]:
+    """Which images these are: the objects, which live as long as the questions about them are asked."""
+    return tuple(map(id, images))
 
 
 def _own(encoder: Encoder) -> Encoder:

@@ -76,7 +76,7 @@ def _seed(seed: int, row: Row) -> int:
 
 
 def usable(logits: Any) -> Any:
-    """(n,) bool: rows whose logits give a distribution. NaN and +inf do not, nor −inf throughout; −inf (ruled out) here and there does."""
+    """(n,) bool: rows whose logits give a distribution. NaN and +inf do not, nor −inf alone; −inf (a token ruled out) does."""
     import torch
 
     return torch.isfinite(logits.amax(-1))  # the largest is NaN where one is, and tells what log Σ exp would

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,14 +18,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from palpate.errors import ModelError
+from palpate.models._hf_fuse import Fused, fuse
 from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of, unrepeated_of
 from palpate.models._hf_settings import Settings
 
 CAUSES = (OSError, ValueError, ImportError, RuntimeError, KeyError, AttributeError, TypeError, UnpicklingError)
 """What transformers raises for a checkpoint it cannot make sense of."""
-FUSED = ("RMSNorm", "MLP")
-"""Ends of the names of classes that are compiled, whatever the family."""
-ROTARY = "apply_rotary_pos_emb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class Loaded:
     eos: frozenset[int]
     pad: int
     unrepeated: bool = False  # how a shared beginning is attended to
+    fused: Fused | None = None
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
@@ -76,10 +74,9 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
     own_template = getattr(processor, "chat_template", None) or tokenizer.chat_template
     template = settings.chat_template or own_template or settings.fallback_template
-    if settings.compiled:
-        _compile(model)
-    unrepeated = unrepeated_of(settings)
-    return Loaded(model, processor, tokenizer, device, dtype, causal, checkpoint.architecture, template, eos, pad, unrepeated)
+    fused = fuse(model) if settings.compiled else None
+    facts = (device, dtype, causal, checkpoint.architecture, template, eos, pad)
+    return Loaded(model, processor, tokenizer, *facts, unrepeated_of(settings), fused)
 
 
 def _own_gpu(device: str) -> str:
@@ -210,23 +207,6 @@ def _quantization(settings: Settings, dtype: Any) -> dict[str, Any]:
     bits = {"load_in_8bit": True} if settings.quantized == "int8" else {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
     bits |= {} if settings.quantized == "int8" else {"bnb_4bit_compute_dtype": dtype}
     return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": _own_gpu(device_of(settings))}}
-
-
-def _compile(model: Any) -> None:
-    """Norms, feed-forward parts and rotary positions, each by itself: the kernels around the large products become one each.
-
-    Not whole layers: the cache and the attention in them are told apart by number, and every layer would be compiled anew.
-    """
-    import torch
-
-    torch._dynamo.config.recompile_limit = 64  # one or a few rows, one or many tokens, each width: more shapes than eight
-    for module in model.modules():
-        if type(module).__name__.endswith(FUSED):
-            module.forward = torch.compile(module.forward, dynamic=True)
-    for home in {sys.modules[type(module).__module__] for module in model.modules() if hasattr(module, "q_proj")}:
-        rotate = getattr(home, ROTARY, None)
-        if rotate is not None and not hasattr(rotate, "_torchdynamo_orig_callable"):
-            setattr(home, ROTARY, torch.compile(rotate, dynamic=True))
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:

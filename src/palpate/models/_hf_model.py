@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -62,8 +63,12 @@ class HFModel:
 
     @property
     def blocks_at_once(self) -> int:
-        """As many images as go together, ``passes`` times; a text-only model is given more, for its blocks are short."""
-        return self.passes * (self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8))
+        """As many images as go together, ``passes`` times; a text-only model is given more, for its blocks are short.
+
+        On a GPU twice as many: the second batch's images are prepared while the first is answered.
+        """
+        several = self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8)
+        return self.passes * several * (2 if self.device.startswith("cuda") else 1)
 
     @cached_property
     def checkpoint(self) -> identity.Checkpoint:
@@ -169,11 +174,25 @@ class HFModel:
             raise ModelError(f"model {self.name!r} reads text only and was given an image", expected="questions without an image")
         ready = self._loaded()
         order = sorted(range(len(stimuli)), key=lambda i: stimuli[i].image is not None)
+        batches = self._batches([stimuli[i] for i in order])
         given: list[list[Answer]] = []
-        for batch in self._batches([stimuli[i] for i in order]):
-            given += self._answer(ready, batch)
+        try:
+            for batch, later in zip(batches, [*batches[1:], None], strict=True):
+                if later is not None and ready.ahead is not None:
+                    self._begin(ready, ready.ahead, later)
+                given += self._answer(ready, batch)
+        finally:
+            if ready.ahead is not None:
+                ready.ahead.forget()
         found = dict(zip(order, given, strict=True))
         return [found[i] for i in range(len(stimuli))]
+
+    def _begin(self, ready: Ready, ahead: Ahead, batch: Sequence[Stimulus]) -> None:
+        """Prepare the images of the batch that comes next while this one is answered."""
+        asked = [([row.rendered for row in self._rows(ready, one)], one.image) for one in batch if one.block.trials]
+        images = [image for _, image in asked if image is not None]
+        if images and len(images) == len(asked) == len(batch) and self.path == "prefix":
+            ahead.begin([questions for questions, _ in asked], images)
 
     def look(
         self, stimuli: Sequence[Stimulus], requests: Sequence[FeatureRequest | None]
@@ -316,6 +335,11 @@ class HFModel:
 
     def _fill(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
         """Answers the rows, one list per image. All have an image, or none has."""
+        fused = ready.loaded.fused
+        with nullcontext() if fused is None else fused.at_work():
+            self._asked(ready, rows, shown)
+
+    def _asked(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
         from palpate.models._hf_plain import answer_plain, answer_single
         from palpate.models._hf_prefix import answer_shared
 

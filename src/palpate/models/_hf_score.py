@@ -64,9 +64,7 @@ def margin_and_mass(logits: Any, tokens: AnswerTokens) -> tuple[float | None, fl
     return margins_and_masses([logits], [tokens])[0]
 
 
-def margins_and_masses(
-    logits: Sequence[Any], tokens: Sequence[AnswerTokens | None]
-) -> list[tuple[float | None, float | None]]:
+def margins_and_masses(logits: Sequence[Any], tokens: Sequence[AnswerTokens | None]) -> list[tuple[float | None, float | None]]:
     """The same for n rows (vocabulary,), (None, None) where there are no tokens: one look at the device for many rows."""
     import torch
 

@@ -1,0 +1,51 @@
+"""Keys and values written in place: copying them at every token is what a growing cache otherwise spends its time on."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+ROOM = 40
+"""Tokens there is room for after a question before its keys and values are copied to a larger place."""
+
+
+@cache
+def growing_layer() -> Any:
+    """The class of a transformers cache layer with room behind its keys and values. Made late: transformers is heavy."""
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class Growing(DynamicLayer):  # type: ignore[misc]
+        room: tuple[Any, Any] | None = None
+        keys: Any
+        values: Any
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            before = self.get_seq_length()
+            after = before + key_states.shape[-2]
+            if self.room is None or self.room[0].shape[-2] < after:
+                whole = (key_states, value_states)
+                if before:
+                    whole = torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
+                self.room = with_room(whole[0]), with_room(whole[1])
+            else:
+                self.room[0][..., before:after, :], self.room[1][..., before:after, :] = key_states, value_states
+            self.keys, self.values = self.room[0][..., :after, :], self.room[1][..., :after, :]
+            return self.keys, self.values
+
+        def batch_select_indices(self, indices: Any) -> None:
+            if self.room is not None:
+                length = self.get_seq_length()
+                self.room = self.room[0][indices], self.room[1][indices]
+                self.keys, self.values = self.room[0][..., :length, :], self.room[1][..., :length, :]
+
+    return Growing
+
+
+def with_room(states: Any) -> Any:
+    """A copy of keys or values (…, T, d) with ROOM unwritten places behind it (…, T + ROOM, d)."""
+    made = states.new_empty(*states.shape[:-2], states.shape[-2] + ROOM, states.shape[-1])
+    made[..., : states.shape[-2], :] = states
+    return made

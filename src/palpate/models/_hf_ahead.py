@@ -1,7 +1,7 @@
-"""Images into tensors ahead of the model: while the GPU works on some, threads prepare the next.
+"""Images into tensors ahead of the model: while the GPU works on some, threads prepare the next, each image by itself.
 
-A batch of images is cut into parts that go through the model one after another; only the first part is waited for, so it is small.
-The keys and values of all parts are then continued together, for decoding pays with many rows and preparing does not.
+A batch of images goes through the model in parts, one after another; only the first part is waited for, so it is small. The keys
+and values of all parts are then continued together, for decoding pays with many rows and preparing does not.
 """
 
 from __future__ import annotations
@@ -11,28 +11,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from palpate.models._hf_encode import Encoder, Shared
+from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FIRST, AT_ONCE = 2, 8
-"""Images in the first part, and most in any. Part of what shapes a batch: changing them raises ADAPTER_VERSION."""
-THREADS = 4
-
-
-def parts_of(count: int) -> list[slice]:
-    """The parts of a batch of ``count`` images, in order."""
-    bounds = [0, *range(min(FIRST, count), count, AT_ONCE), count]
-    return [slice(start, end) for start, end in pairwise(bounds) if end > start]
+FIRST, FEWEST, MOST = 2, 8, 32
+"""Images in the first part, and in any later one. Part of what shapes a batch: changing them raises ADAPTER_VERSION."""
+TOKENS_AT_ONCE = 24_576
+"""Tokens a later part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
+THREADS = 8
 
 
 class Ahead:
-    """Prepares parts in threads. Every thread has a processor of its own: tokenizers cannot be shared while they pad."""
+    """Prepares images in threads. Every thread has a processor of its own: tokenizers cannot be shared while they pad."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -47,43 +42,44 @@ class Ahead:
         self._begun[_names(images)] = self._submitted(questions, images)
 
     def parts(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Iterator[Shared]:
-        """``encoder.shared`` of every part, in order, in the model's number format and ready to be copied to its device."""
+        """``encoder.shared`` of every part, in order, in the model's number format, the pixels on its device."""
         waiting = self._begun.pop(_names(images), None) or self._submitted(questions, images)
+        start, count = 0, FIRST
         try:
-            for one in waiting:
-                yield one.result()
+            while start < len(images):
+                some = slice(start, start + count)
+                part = joined([one.result() for one in waiting[some]], self.encoder.loaded)
+                part = self.encoder.shared(questions[some], images[some]) if part is None else part
+                yield part
+                start, count = start + count, part_size(part)
         finally:
-            self._drop(waiting)
+            _drop(waiting)
 
     def forget(self) -> None:
         """What was begun and not asked for after all."""
         for waiting in self._begun.values():
-            self._drop(waiting)
+            _drop(waiting)
         self._begun.clear()
-
-    def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared]]:
-        return [self._pool.submit(self._part, questions[part], images[part]) for part in parts_of(len(images))]
-
-    @staticmethod
-    def _drop(waiting: Sequence[Future[Shared]]) -> None:
-        for one in waiting:
-            one.cancel()
 
     def close(self) -> None:
         """Ends the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _part(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Shared:
-        with self._taken() as encoder:
-            shared = encoder.shared(questions, images)
-        return Shared({name: self._ready(value) for name, value in shared.inputs.items()}, shared.ids)
+    def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared]]:
+        return [self._pool.submit(self._one, asked, image) for asked, image in zip(questions, images, strict=True)]
 
-    def _ready(self, value: Any) -> Any:
-        """In the model's number format (rounded as the device would), in pinned memory where the device is a GPU."""
-        if not hasattr(value, "to"):
-            return value
-        value = value.to(self.encoder.loaded.model.dtype) if value.is_floating_point() else value
-        return value.pin_memory() if self.encoder.loaded.device.startswith("cuda") else value
+    def _one(self, questions: Sequence[str], image: Image) -> Shared:
+        """One image, in the model's number format (rounded as the device would), in pinned memory where the device is a GPU."""
+        with self._taken() as encoder:
+            shared = encoder.shared([questions], [image])
+        dtype, pinned = self.encoder.loaded.model.dtype, self.encoder.loaded.device.startswith("cuda")
+        ready = {}
+        for name, value in shared.inputs.items():
+            if name not in PER_TOKEN and hasattr(value, "to"):
+                value = value.to(dtype) if value.is_floating_point() else value
+                value = value.pin_memory() if pinned else value
+            ready[name] = value
+        return Shared(ready, shared.ids)
 
     @contextmanager
     def _taken(self) -> Iterator[Encoder]:
@@ -92,6 +88,39 @@ class Ahead:
             yield encoder
         finally:
             self._spare.put(encoder)
+
+
+def part_size(part: Shared) -> int:
+    """Images in the next part, from how many tokens the images of this one have."""
+    tokens = int(part.inputs["input_ids"].shape[1])
+    return max(FEWEST, min(MOST, TOKENS_AT_ONCE // tokens))
+
+
+def joined(ones: Sequence[Shared], loaded: Any) -> Shared | None:
+    """Images prepared apart as the processor would have prepared them together, pixels on the device.
+
+    None where it would not just have put them one after another: images of unlike size that it pads to one shape.
+    """
+    import torch
+    from torch.nn.functional import pad
+
+    width = max(one.inputs["input_ids"].shape[1] for one in ones)
+    inputs = {}
+    for name in ones[0].inputs:
+        values = [one.inputs[name] for one in ones]
+        if name in PER_TOKEN:
+            fill = loaded.pad if name == "input_ids" else 0
+            inputs[name] = torch.cat([pad(value, (width - value.shape[1], 0), value=fill) for value in values])
+        elif all(hasattr(value, "to") for value in values) and len({value.shape[1:] for value in values}) == 1:
+            inputs[name] = torch.cat([value.to(loaded.device, non_blocking=True) for value in values])
+        else:
+            return None
+    return Shared(inputs, [ids for one in ones for ids in one.ids])
+
+
+def _drop(waiting: Sequence[Future[Shared]]) -> None:
+    for one in waiting:
+        one.cancel()
 
 
 def _names(images: Sequence[Image]) -> tuple[int, ...]:

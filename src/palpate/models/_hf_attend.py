@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from palpate.models._hf_load import Loaded
 from palpate.models._hf_room import growing_layer
+from palpate.models._hf_step import AFTER, Step, worth
 
 NAME = "palpate_unrepeated"
 """Under which the function below is registered with transformers."""
@@ -46,6 +47,7 @@ class Unrepeated:
         device = mask.device
         self.owners = torch.tensor(owners, device=device)
         self._made: dict[tuple[str, int | None], Any] = {}
+        self.stays, self.step = False, cast("Step | None", None)
         self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=device)
         self.suffix_positions = torch.zeros(len(owners), 0, dtype=torch.long, device=device)
         self._arrange()
@@ -64,10 +66,28 @@ class Unrepeated:
     def forward(self, **inputs: Any) -> Any:
         """A pass of the model over the tokens last announced to ``extend``."""
         with _attending(self):
+            if self.stays and self.step is None:
+                self.step = Step(self, inputs)
+            if self.step is not None:
+                return self.step(inputs)
             return self.loaded.model(past_key_values=self.suffix, use_cache=True, **inputs)
+
+    def steady(self, done: int, left: int) -> bool:
+        """Whether rows that end from now on stay until half have; ``done``, ``left``: tokens decoded, and at most still to come."""
+        if self.step is not None and self.suffix_positions.shape[1] >= self.step.capacity:
+            self._grow_again()
+        if not self.stays:
+            self.stays = done >= AFTER and worth(self, left)
+        return self.stays
+
+    def _grow_again(self) -> None:
+        if self.step is not None:
+            self.step.end()
+        self.step, self.stays = None, False
 
     def keep(self, rows: Any) -> None:
         """Only these rows go on. Images nobody asks about any more are dropped once they are half of all."""
+        self._grow_again()
         self.owners = self.owners[rows]
         self.suffix_valid, self.suffix_positions = self.suffix_valid[rows], self.suffix_positions[rows]
         for layer in self.suffix.layers:
@@ -138,10 +158,10 @@ class Unrepeated:
     ) -> tuple[Any, Any]:
         """The same over each row's own keys (R, KV, S, d), causally."""
         rows, heads, group, steps, size = query.shape
-        allowed = self._once("suffix", window, lambda: self._allowed_suffix(steps, group, window))
-        folded = query.reshape(rows, heads, group * steps, size)
-        if _half_on_gpu(query) and cap is None:
-            bias = self._once("bias", window, lambda: _bias(allowed, query.dtype))
+        step, folded = self.step, query.reshape(rows, heads, group * steps, size)
+        allowed = step.allowed if step else self._once("suffix", window, lambda: self._allowed_suffix(steps, group, window))
+        if half_on_gpu(query) and cap is None:
+            bias = step.bias if step else self._once("bias", window, lambda: bias_of(allowed, query.dtype))
             out, lse = _biased(folded, keys, values, scale, bias)
         else:
             out, lse = _scored(folded, keys, values, scale, cap, allowed)
@@ -174,7 +194,7 @@ def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None,
     """Softmax attention with its normaliser: query (B, H, M, d), keys (B, H, L, d) → (B, H, M, d) and (B, H, M) in float32."""
     import torch
 
-    if _half_on_gpu(query) and cap is None and allowed is None:
+    if half_on_gpu(query) and cap is None and allowed is None:
         out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)[:2]
         return out, lse
     at_once = max(1, SCORES_AT_ONCE // max(query.shape[1] * query.shape[2] * keys.shape[2], 1))
@@ -194,14 +214,14 @@ def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None,
     return (outs[0], lses[0]) if len(parts) == 1 else (torch.cat(outs), torch.cat(lses))
 
 
-def _half_on_gpu(query: Any) -> bool:
+def half_on_gpu(query: Any) -> bool:
     """Where attention has kernels of its own that give the normaliser too."""
     import torch
 
     return bool(query.is_cuda and query.dtype in (torch.float16, torch.bfloat16))
 
 
-def _bias(allowed: Any, dtype: Any) -> Any:
+def bias_of(allowed: Any, dtype: Any) -> Any:
     """0 where a key is seen, −inf where not: (R, 1, M, S), with room behind it, for the kernel reads eight at a time."""
     import torch
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 """Some processors add training labels; a forward pass with them would compute a loss."""
+PER_TOKEN = frozenset(("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"))
+"""Inputs with one value per token; all others belong to the images."""
 REMEMBERED = 4096
 """Tokenised questions kept: those of one image size are the same for every image."""
 

@@ -20,15 +20,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from palpate.models._hf_ahead import Ahead
 from palpate.models._hf_attend import Unrepeated
 from palpate.models._hf_decode import Chooser, Row, usable
-from palpate.models._hf_encode import Encoder, Shared, forget_positions, on_device
+from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared, forget_positions, on_device
 from palpate.models._hf_features import Watch, image_token
 from palpate.models._hf_load import Loaded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-PER_TOKEN = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
-"""Inputs with one value per token; all others belong to the images."""
 
 
 def answer_shared(
@@ -217,6 +214,10 @@ class Continued(Protocol):
         """Run the tokens announced last."""
         ...
 
+    def steady(self, done: int, left: int) -> bool:
+        """Whether rows that end from now on stay until half have."""
+        ...
+
     def keep(self, rows: Any) -> None:
         """Only these rows go on."""
         ...
@@ -243,6 +244,10 @@ class Repeated:
         """With the mask over beginning, padding and rest."""
         return self.loaded.model(attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **inputs)
 
+    def steady(self, done: int, left: int) -> bool:
+        """Never: whoever has ended leaves."""
+        return False
+
     def keep(self, rows: Any) -> None:
         """Drops the others' keys and values."""
         self.cache.reorder_cache(rows)
@@ -252,7 +257,7 @@ class Repeated:
 def _decode(
     chooser: Chooser, group: list[Numbered], state: Continued, shift: Any, lengths: Sequence[int], watch: Watch | None
 ) -> None:
-    """Every question's rest in one pass, then token by token; a row that has ended leaves the batch."""
+    """Every question's rest in one pass, then token by token; a row that has ended leaves the batch, at once or with half of it."""
     import torch
 
     loaded = state.loaded
@@ -266,7 +271,9 @@ def _decode(
     active = [row for _, row, _ in group]
     for _, row, ids in group:
         row.tokens_in = len(ids)
-    for step in range(max(row.budget for row in active)):
+    budget = max(row.budget for row in active)
+    for step in range(budget):
+        steady = step > 0 and state.steady(step, budget - step)
         positions = _in_space(state.extend(real), shift)
         watched = {"output_hidden_states": True} if watch is not None and step == 0 else {}
         out = state.forward(input_ids=tokens, position_ids=positions, logits_to_keep=1, **watched)
@@ -275,7 +282,7 @@ def _decode(
         kept, chosen = _advance(loaded, chooser, active, out.logits[:, -1], step)
         if not kept:
             return
-        if len(kept) < len(active):
+        if len(kept) < len(active) and not (steady and 2 * len(kept) > len(active)):
             stay = torch.tensor(kept, device=loaded.device)
             state.keep(stay)
             chosen = chosen[stay]
@@ -298,6 +305,8 @@ def _advance(loaded: Loaded, chooser: Chooser, active: Sequence[Row], logits: An
     told = torch.stack([chosen, fine]).tolist()  # one look at the device a step
     kept = []
     for i, (row, token, sound) in enumerate(zip(active, *told, strict=True)):
+        if row.ended or row.bad or len(row.tokens) >= row.budget:
+            continue  # it stays only for the batch's shape
         row.bad = not sound
         row.ended = bool(sound) and token in loaded.eos
         if row.bad or row.ended:

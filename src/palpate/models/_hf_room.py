@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-ROOM = 40
+ROOM = 64
 """Tokens there is room for after a question before its keys and values are copied to a larger place."""
 
 
@@ -17,10 +17,15 @@ def growing_layer() -> Any:
 
     class Growing(DynamicLayer):  # type: ignore[misc]
         room: tuple[Any, Any] | None = None
+        slot: Any = None  # (1,) where the next token goes, while the places are not to move
         keys: Any
         values: Any
 
         def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            if self.slot is not None and self.room is not None:
+                for place, new in zip(self.room, (key_states, value_states), strict=True):
+                    place.index_copy_(-2, self.slot, new)
+                return self.room
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
             before = self.get_seq_length()
@@ -35,6 +40,12 @@ def growing_layer() -> Any:
             self.keys, self.values = self.room[0][..., :after, :], self.room[1][..., :after, :]
             return self.keys, self.values
 
+        def settle(self, length: int) -> None:
+            """Grow again, from ``length`` tokens."""
+            self.slot = None
+            if self.room is not None:
+                self.keys, self.values = self.room[0][..., :length, :], self.room[1][..., :length, :]
+
         def batch_select_indices(self, indices: Any) -> None:
             if self.room is not None:
                 length = self.get_seq_length()
@@ -45,7 +56,7 @@ def growing_layer() -> Any:
 
 
 def with_room(states: Any) -> Any:
-    """A copy of keys or values (…, T, d) with ROOM unwritten places behind it (…, T + ROOM, d)."""
-    made = states.new_empty(*states.shape[:-2], states.shape[-2] + ROOM, states.shape[-1])
+    """A copy of keys or values (…, T, d) with ROOM places of 0 behind it (…, T + ROOM, d): what is masked must be a number."""
+    made = states.new_zeros(*states.shape[:-2], states.shape[-2] + ROOM, states.shape[-1])
     made[..., : states.shape[-2], :] = states
     return made

@@ -1,0 +1,90 @@
+"""A decoding step in buffers that stay where they are, so that a GPU can replay it instead of being told every kernel anew.
+
+Launching a step's thousand kernels one by one takes a processor longer than a GPU needs to run them. A CUDA graph is launched as
+one. It needs the same shapes every time: the questions' own tokens are attended with all the room there is behind them, unwritten
+places masked, and rows that have ended stay until half have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from palpate.models._hf_attend import Unrepeated
+
+AFTER, WORTH = 4, 12
+"""Tokens decoded before a step is captured, and the fewest left for which that pays: capturing costs a few steps."""
+
+
+def worth(state: Unrepeated, left: int) -> bool:
+    """Whether the steps to come are worth capturing: at most ``left`` of them, and no window to reach during them."""
+    layers = state.suffix.layers
+    if state.loaded.fused is None or left < WORTH or not layers or layers[0].room is None:
+        return False
+    slots, capacity = state.suffix_positions.shape[1], layers[0].room[0].shape[-2]
+    window = getattr(state.loaded.model.config.get_text_config(), "sliding_window", None)
+    return capacity - slots >= WORTH and (window is None or state.longest + capacity <= window)
+
+
+class Step:
+    """One token for every row of ``state``, as often as there is room."""
+
+    def __init__(self, state: Unrepeated, inputs: dict[str, Any]) -> None:
+        """``inputs``: of the first step, already announced to the state."""
+        import torch
+
+        from palpate.models._hf_attend import bias_of, half_on_gpu
+
+        self.state = state
+        layers, config = state.suffix.layers, state.loaded.model.config.get_text_config()
+        keys = layers[0].room[0]
+        self.capacity = keys.shape[-2]
+        rows, slots = state.suffix_valid.shape
+        group = config.num_attention_heads // keys.shape[1]
+        self.allowed = torch.zeros(rows, 1, group, self.capacity, dtype=torch.bool, device=keys.device)
+        self.allowed[..., :slots] = state.suffix_valid[:, None, None]
+        self.bias = bias_of(self.allowed, keys.dtype) if half_on_gpu(keys) else None
+        self.slot = torch.tensor([slots - 1], device=keys.device)
+        self.inputs = {name: value.clone() if hasattr(value, "clone") else value for name, value in inputs.items()}
+        self.graph: Any = None
+        for layer in layers:
+            layer.slot = self.slot
+
+    def __call__(self, inputs: dict[str, Any]) -> Any:
+        """What the model gives for the tokens announced last; on a GPU, the same tensors every time."""
+        at = self.state.suffix_valid.shape[1] - 1
+        for name, value in inputs.items():
+            if hasattr(value, "copy_"):
+                self.inputs[name].copy_(value)
+        self.slot.fill_(at)
+        self.allowed[..., at] = True
+        if self.bias is not None:
+            self.bias[..., at] = 0.0
+        if self.graph is None and self.slot.is_cuda:
+            self._capture()
+        if self.graph is None:
+            return self._run()
+        self.graph.replay()
+        return self.out
+
+    def end(self) -> None:
+        """Back to a cache that grows."""
+        length = self.state.suffix_valid.shape[1]
+        for layer in self.state.suffix.layers:
+            layer.settle(length)
+
+    def _run(self) -> Any:
+        return self.state.loaded.model(past_key_values=self.state.suffix, use_cache=True, **self.inputs)
+
+    def _capture(self) -> None:
+        import torch
+
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            self._run()  # what is compiled or tuned at the first call must not be captured
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.out = self._run()
+        self.graph = graph

@@ -85,6 +85,10 @@ class Unrepeated:
             self.step.end()
         self.step, self.stays = None, False
 
+    def end(self) -> None:
+        """Let go of what a captured step holds: gigabytes, which the next batch needs."""
+        self._grow_again()
+
     def keep(self, rows: Any) -> None:
         """Only these rows go on. Images nobody asks about any more are dropped once they are half of all."""
         self._grow_again()

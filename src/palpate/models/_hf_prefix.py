@@ -77,7 +77,10 @@ def _continue(loaded: Loaded, chooser: Chooser, groups: Sequence[list[Numbered]]
             cache = begun.cache if number == len(groups) - 1 else copy.deepcopy(begun.cache)
             state = Repeated(loaded, cache, begun.mask, owners)
         shift = None if begun.shift is None else begun.shift[torch.tensor(owners)]
-        _decode(chooser, group, state, shift, begun.lengths, watch)
+        try:
+            _decode(chooser, group, state, shift, begun.lengths, watch)
+        finally:
+            state.end()
 
 
 @dataclass(slots=True)
@@ -222,6 +225,10 @@ class Continued(Protocol):
         """Only these rows go on."""
         ...
 
+    def end(self) -> None:
+        """Let go of what only the next step would have needed."""
+        ...
+
 
 class Repeated:
     """The beginning's keys and values repeated for every question: transformers' own attention, whatever it is."""
@@ -252,6 +259,9 @@ class Repeated:
         """Drops the others' keys and values."""
         self.cache.reorder_cache(rows)
         self.mask = self.mask[rows]
+
+    def end(self) -> None:
+        """Nothing is held but what goes with it."""
 
 
 def _decode(

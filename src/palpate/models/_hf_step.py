@@ -47,6 +47,7 @@ class Step:
         self.slot = torch.tensor([slots - 1], device=keys.device)
         self.inputs = {name: value.clone() if hasattr(value, "clone") else value for name, value in inputs.items()}
         self.graph: Any = None
+        self.out: Any = None
         for layer in layers:
             layer.slot = self.slot
 
@@ -68,7 +69,8 @@ class Step:
         return self.out
 
     def end(self) -> None:
-        """Back to a cache that grows."""
+        """Back to a cache that grows; what was captured is let go."""
+        self.graph = self.out = None
         length = self.state.suffix_valid.shape[1]
         for layer in self.state.suffix.layers:
             layer.settle(length)

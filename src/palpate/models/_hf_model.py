@@ -37,6 +37,8 @@ ENCODER_ONLY = frozenset(("paligemma",))
 """Architectures whose image attends to the question: what the tower gives can be shared, keys and values cannot."""
 TEXTS_AT_ONCE = 64
 """Questions without an image that go together. Part of what shapes a batch: changing it raises ADAPTER_VERSION."""
+BATCHES = 2
+"""Raised where the parts of a batch, or how its steps are decoded, change shape: rounding in half precision follows shapes."""
 FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
 """What a processor or a forward pass raises for one question it cannot take."""
 
@@ -150,7 +152,7 @@ class HFModel:
         if dtype != "float32":
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
             what |= {"inference": self.path, "images_at_once": self._images_at_once()}
-            what |= {"attend": "unrepeated"} if self.unrepeated else {}
+            what |= {"attend": "unrepeated", "batches": BATCHES} if self.unrepeated else {}
             what |= {"compiled": True} if settings.compiled else {}
         if settings.quantized:
             what |= {"quantized": settings.quantized}

@@ -179,7 +179,7 @@ class HFModel:
         batches = self._batches([stimuli[i] for i in order])
         given: list[list[Answer]] = []
         try:
-            for batch, later in zip(batches, [*batches[1:], None], strict=True):
+            for batch, later in zip_longest(batches, batches[1:]):
                 if later is not None and ready.ahead is not None:
                     self._begin(ready, ready.ahead, later)
                 given += self._answer(ready, batch)

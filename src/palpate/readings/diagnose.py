@@ -85,13 +85,13 @@ class Diagnose:
         if isinstance(held, dict):
             said = str(held.get("answer", "")) if set(held) == {"answer"} else ""
         found = _ALONE.match(said)
-        variant = options.get("variant", "one_word")
+        rule = f"diagnose: {options.get('variant', 'one_word')}, {options.get('input', 'real')}"
         if found is not None:
             outcome = Outcome.POSITIVE if found[1].casefold() == "yes" else Outcome.NEGATIVE
-            return ReadText(outcome, None, f"diagnose: {variant}")
+            return ReadText(outcome, None, rule)
         if held is None and reply.margin and (reply.mass or 0.0) >= BY_MARGIN:
             outcome = Outcome.POSITIVE if reply.margin > 0 else Outcome.NEGATIVE
-            return ReadText(outcome, None, f"diagnose: {variant}, by its margin")
+            return ReadText(outcome, None, f"{rule}, by its margin")
         return None
 
     def oracle(self, label: int, facts: Mapping[str, Any], rubric: Rubric) -> str:

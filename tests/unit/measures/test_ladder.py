@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from palpate.descriptions import Descriptions, Diagnoses
 from palpate.measures.ladder import CHOSEN, WALKED, Ladder
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Measure, MeasureSettings
@@ -214,3 +215,44 @@ def test_intervals_are_wider_where_patients_have_many_images() -> None:
         assert e.n_clusters == 300 // per_group
         width[per_group] = e.high - e.low  # type: ignore[operator]
     assert width[10] > 0
+
+
+# ---------------------------------------------------------------- what others make of its descriptions
+
+
+def described(right: float) -> Panel:
+    """Nothing lost on the way, and two readers right in that share of its descriptions."""
+    one = planted("nothing")
+    rng = np.random.default_rng(4)
+    read = []
+    for reader in ("a", "b"):
+        truth = np.where(one.label == 1, 0, 1)[:, None, None]  # codes of positive and negative
+        outcome = np.where(rng.random((one.label.size, 2, 1)) < right, truth, 1 - truth).astype(np.int8)
+        nothing = np.full(outcome.shape, np.nan)
+        read.append(Diagnoses(reader, "one_word", "real", False, outcome, nothing, nothing))
+        read.append(Diagnoses(reader, "disease", "real", False, 1 - outcome, nothing, nothing))  # another question
+        read.append(Diagnoses(reader, "one_word", "oracle", False, truth.repeat(2, axis=1).astype(np.int8), nothing, nothing))
+    shape = (one.label.size, 2, 1)
+    return replace(one, descriptions=Descriptions(("d1", "d2"), np.full(shape, -1, np.int8), np.ones(shape, bool), tuple(read)))
+
+
+def test_descriptions_are_the_last_row_with_the_mean_of_all_readers():
+    one = described(0.7)
+    found = {e.by["stage"]: e for e in Ladder().measure([one], SETTINGS) if e.measure == "ladder_ba"}
+    assert list(found)[-1] == "description"
+    assert one.descriptions is not None
+    columns = [d.outcome[:, k, 0] for d in one.descriptions.diagnoses[::3] for k in range(2)]
+    each = [balanced_accuracy_score(one.label, column == 0) for column in columns]
+    assert len(each) == 4
+    assert found["description"].value == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize(("right", "words"), [(0.5, {"loss"}), (0.99, {"gain"}), (0.835, {"kept", "no loss shown"})])
+def test_what_readers_miss_is_no_bottleneck(right, words):
+    steps = {e.by["step"]: e for e in Ladder().measure([described(right)], SETTINGS) if e.measure == "ladder_loss"}
+    assert steps["text>description"].verdict in words
+    assert not any(e.verdict == "bottleneck" for e in steps.values())
+
+
+def test_without_readers_there_is_no_such_row():
+    assert not any("description" in str(e.by) for e in estimates("nothing"))

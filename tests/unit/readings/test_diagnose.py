@@ -145,6 +145,20 @@ def test_what_counts_as_its_answer(reply, outcome):
     assert said(reply) is outcome
 
 
+@pytest.mark.parametrize(
+    ("reply", "options", "rule"),
+    [
+        (Answer(Status.OK, "Yes"), {}, "diagnose: one_word, real"),
+        (Answer(Status.OK, "No"), {"variant": "tight", "input": "masked"}, "diagnose: tight, masked"),
+        (Answer(Status.OK, "NoNo", -1.0, 0.9), {"input": "oracle"}, "diagnose: one_word, oracle, by its margin"),
+    ],
+)
+def test_a_reading_says_how_it_was_asked_and_of_what(reply, options, rule):
+    found = READER.outcome(reply, REPORT, DESCRIBE, RUBRIC, options)
+    assert found is not None
+    assert found.rule == rule
+
+
 def test_the_schema_allows_what_is_read():
     for word in SCHEMA["properties"]["answer"]["enum"]:
         assert said(json.dumps({"answer": word})) is not None

@@ -80,7 +80,9 @@ def hostile_whole() -> ReportView:
     view = examined_whole(make_hostile())
     bad = {MODELS[0]: HOSTILE[0], "negated": HOSTILE[1], "polarity": HOSTILE[3], FAMILIES[0]: HOSTILE[4]}
     changed = tuple(replace(e, by={k: _harmed(v, bad) for k, v in e.by.items()}) for e in view.estimates)
-    return replace(view, estimates=changed, models=(replace(view.models[0], name=bad[MODELS[0]]), *view.models[1:]))
+    more = tuple(replace(e, case=f"{e.case}-{k}") for k in range(3) for e in view.examples)  # 576 answers
+    models = (replace(view.models[0], name=bad[MODELS[0]]), *view.models[1:])
+    return replace(view, estimates=changed, models=models, examples=more)
 
 
 def _harmed(value: str, bad: dict[str, str]) -> str:

@@ -114,6 +114,8 @@ def test_nothing_is_fetched_said_or_cut_off(browser: Browser, pages: dict[str, P
         assert [url for url in opened.asked if not url.startswith(("file:", "data:image/png"))] == []
         assert opened.console == []
         assert opened.page.title().startswith("Palpate: ")
+        assert opened.page.evaluate("document.querySelectorAll('.example td .words').length") > (500 if name == "hostile" else 0)
+        assert opened.page.evaluate("document.querySelectorAll('iframe, object, embed, form, [onload], [onerror]').length") == 0
         size = opened.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert size == [width, width]
         wide = (

@@ -17,7 +17,6 @@ from planted import NEGATIVE, POSITIVE, REFUSED, panel
 
 PROMPTS = ("describe.generic", "describe.named")
 QUESTIONS = ("one_word", "tight")
-UNREADABLE = 0.0
 
 
 @dataclass(frozen=True)

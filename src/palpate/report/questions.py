@@ -169,8 +169,8 @@ QUESTIONS: tuple[Question, ...] = (
         "move, and the "
         "second number is surely above {label_dependence}. Looks but blind: the answers move, but it is surely below "
         "{blind}. Ignores the "
-        "image: surely fewer than {ignored} % move. A fall by severity is shown, or ruled out beyond {corruption_slope} "
-        "points a level.",
+        "image: surely fewer than {ignored} % move. Robust to a "
+        "corruption: a slope beyond ±{corruption_slope} (points a level of severity) is ruled out.",
         "With one run of each question, answers that merely waver count as moved. What a model asserts of an image that shows "
         "nothing is invented; a model that leaves such questions open does right, and is not counted as ignoring the image.",
         (

@@ -36,7 +36,7 @@ QUOTED = {
     2: ("surely more than 1.5 points; robust: surely less than 8.",),
     3: ("surely fewer than 4 % without",),
     4: ("±2.5 points",),
-    5: ("more than 11 % move", "surely above 0.06", "surely below 0.13", "fewer than 17 % move", "beyond 2.3 points a level"),
+    5: ("more than 11 % move", "surely above 0.06", "surely below 0.13", "fewer than 17 % move", "beyond ±2.3 (points a level"),
     6: ("by over 1.2 points", "surely below 0.77"),
     7: ("surely more than 65 %",),
 }

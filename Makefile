@@ -34,7 +34,9 @@ audit:                        ## ask the advisory service about every pinned ver
 	build/audit/bin/python -m pip install --quiet --upgrade pip-audit
 	build/audit/bin/pip-audit --no-deps --disable-pip --strict -r constraints.txt
 
-LOWEST := tests/unit tests/contract tests/golden/test_damage.py tests/golden/test_kill_and_resume.py
+# All that needs no extra but xlsx.
+LOWEST := tests/unit tests/contract tests/golden/test_damage.py tests/golden/test_kill_and_resume.py $(addprefix --ignore tests/unit/, \
+  models cases/test_broken_files.py cases/test_dicom.py cases/test_nifti.py stages/test_inspect.py store/test_partitions.py)
 test-lowest:                  ## the core's tests with every declared package at its lower bound; tools of the tests at their newest
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
 	$(PYTHON) tests/lowest.py pyproject.toml xlsx > build/lowest.txt

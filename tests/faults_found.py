@@ -62,9 +62,9 @@ FAULTS = {
     ),
     "power": Fault(
         "power cut",
-        "the write-ahead log is cut at every byte of the last transaction",
+        "the write-ahead log is cut inside the last transaction: around every frame's border and between (slow: at every byte)",
         GOLDEN + "test_damage.py::test_a_power_cut_in_the_last_transaction",
-        10_000,
+        100,
     ),
     "full": Fault(
         "full disk",

@@ -175,6 +175,8 @@ class Flow(Generic[In]):
         self._cluster.kill(worker)
         self._workers.pop(worker, None)
         held = self._held.pop(worker, deque())
+        for _, task in held:
+            task.images = {}  # they may be what was lost: a worker that misses them says so, and they are sent anew
         self._again.extendleft(reversed([task for _, task in held]))
         self._ends += 1
         self.replaced += 1

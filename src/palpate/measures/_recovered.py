@@ -95,9 +95,9 @@ def rule(bounds: Thresholds) -> str:
     margin = bounds.equivalence
     return (
         f"{CARRIED} where the interval lies above {bounds.description_gain:g} and that of the score above 0.5, on masked text too, "
-        f"with the model's own reader as far as asked, and grey images tell nothing; {OTHERS} where only the own one is shown to "
-        f"gain less than {margin:g}; {LEAK} where it is gone, and shown to be less, without what names the diagnosis, or grey "
-        f"images tell the label (99 %); {NOTHING} where the 1 − 2α interval lies below {margin:g}, or the score's is as close to "
-        f"0.5 as for “at chance”, and readers score above {bounds.oracle:g} on the oracle; {PRIOR} where they score below that"
-        f", and guess"
+        f"with the model's own reader as far as asked, and grey images, where asked, tell nothing; {OTHERS} where only the own one "
+        f"is shown to gain less than {margin:g}; {LEAK} where it is gone, and shown to be less, without what names the diagnosis, "
+        f"or grey images tell the label (99 %); {NOTHING} where the 1 − 2α interval lies below {margin:g}, or the score's is as "
+        f"close to 0.5 as for “at chance”, and readers score above {bounds.oracle:g} on the oracle; {PRIOR} where they score below "
+        f"that, and guess"
     )

@@ -38,6 +38,12 @@ class Fused:
             for home, original in own:
                 setattr(home, ROTARY, original)
 
+    @staticmethod
+    def undo(model: Any) -> None:
+        """The model's parts are their own again: a compiled one refers to itself, and its weights would outlive the model."""
+        for module in model.modules():
+            module.__dict__.pop("forward", None)
+
 
 def fuse(model: Any) -> Fused:
     """Compile what can be, for any number of rows and tokens; the first questions wait for it, half a minute or so."""

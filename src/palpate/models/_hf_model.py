@@ -262,6 +262,8 @@ class HFModel:
         """Free the weights."""
         if self._ready is not None:
             cuda = self._ready.loaded.device.startswith("cuda")
+            if self._ready.loaded.fused is not None:
+                self._ready.loaded.fused.undo(self._ready.loaded.model)
             if self._ready.ahead is not None:
                 self._ready.ahead.close()
             self._ready = None

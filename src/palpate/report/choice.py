@@ -94,12 +94,12 @@ def _reasons(own: Own, model: str) -> list[str]:
     for question in (1, 2, 3, 5):
         f = own.get((model, question))
         if f is None or f.verdict == words.NOT_MEASURED:
-            found += [f"{words.NOT_MEASURED}: {f.why if f else 'no estimate'}"] if question == 1 else []
+            found += [f"{words.NOT_MEASURED}: {f.why if f else 'no estimate'}"] if question in NOT_SOUND else []
         elif question in NOT_SOUND and f.symbol != "✓":
             found.append(AGAINST[question].format(f=f) if f.symbol == "✗" else NOT_SOUND[question])
         elif f.symbol == "✗":
             found.append(f"{f.verdict} refusals ({f.short})" if question == 3 else f.verdict)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _behind(view: ReportView, task: TaskCard, model: str, best: str) -> str:

@@ -64,10 +64,18 @@ class Judging:
             raise fault.at(self._where) from None
         self._identity = keys.model_digest(fingerprint.identity)
         described = study.reading_digest(spec)
-        self.by = f"{self._method.by}@{spec.model.name}+{keys.digest([described, self._identity])[:8]}"
+        told = [described, self._identity, *self._truth(study)]
+        self.by = f"{self._method.by}@{spec.model.name}+{keys.digest(told)[:8]}"
         record = {"reading": spec.name, "identity": fingerprint.identity, "environment": fingerprint.environment}
         ledger.add_reader(described, self.by, record)
         self.failed = 0
+
+    def _truth(self, study: Study) -> list[Any]:
+        """What is known of the cases, where that is what is read: a corrected label is another reading."""
+        if not self._oracle:
+            return []
+        known = {task.name: self._ledger.cases(task.name) for task in study.tasks}
+        return [[task, name, label, facts] for task, cases in known.items() for name, (_, label, _, facts) in sorted(cases.items())]
 
     def close(self) -> None:
         """Let go of the model."""

@@ -54,7 +54,7 @@ def picture(study: Study, ledger: Ledger) -> int:
     count = 0
     for panel in panels(study, ledger):
         file = store.path(panel, kinds, study.seed) if panel.perturbation.name == "none" else None
-        if file is None or file.exists():
+        if file is None or (file.exists() and not features.newer(panel.model, panel.task, file)):
             continue
         used = np.flatnonzero(features.done(panel.model, panel.task))
         if used.size < LEAST:

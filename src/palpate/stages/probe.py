@@ -55,7 +55,7 @@ def _inner_states(study: Study, ledger: Ledger, cases: Mapping[str, CaseSet]) ->
     count = 0
     for panel in panels(study, ledger):
         file = store.path(panel, study.seed) if panel.perturbation.name == "none" else None
-        if file is None or file.exists():
+        if file is None or (file.exists() and not features.newer(panel.model, panel.task, file)):
             continue
         if panel.task not in colours:
             colours[panel.task] = np.stack([colours_of(case) for case in cases[panel.task].cases])

@@ -237,6 +237,10 @@ class FeatureStore:
         """(n,) which rows hold something."""
         return _done(self._place(model, task), len(self.cases(model, task)))
 
+    def newer(self, model: str, task: str, file: Path) -> bool:
+        """Whether states were kept after ``file`` was written: what was made of fewer images is made anew."""
+        return (self._place(model, task) / "done.u8").stat().st_mtime_ns > file.stat().st_mtime_ns
+
     def scale(self, model: str, task: str, stage: FeatureStage | str) -> float:
         """The power of two by which the stored values are to be multiplied; 1 but for very large states."""
         return self._stored(model, task, stage).scale

@@ -6,6 +6,7 @@ it is divided by, and open no file that a filter on these rules out.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from palpate.store.export import BATCH, Row, Table
 
 FILE_ROWS = 1_000_000
 """Rows a file, at most."""
-PART = "part-*.parquet"
+PART = re.compile(r"part-\d{5}\.parquet")
 
 
 def write_partitions(table: Table, target: Path, by: Sequence[str]) -> int:
@@ -27,7 +28,7 @@ def write_partitions(table: Table, target: Path, by: Sequence[str]) -> int:
 
     The folder appears whole, in the place of an earlier one. Raises RunError where it holds anything else, or cannot be written.
     """
-    foreign = next((f for f in target.rglob("*") if f.is_file() and not f.match(PART)), None) if target.exists() else None
+    foreign = next((f for f in target.rglob("*") if f.is_file() and not _ours(f, target, table)), None) if target.exists() else None
     if foreign is not None or target.is_file():
         problem = f"holds {foreign.name}, which is no part of an export" if foreign is not None else "is a file"
         raise RunError(problem, where=str(target), expected="a folder of this export's alone", hint="choose another --out")
@@ -44,6 +45,13 @@ def write_partitions(table: Table, target: Path, by: Sequence[str]) -> int:
         with suppress(OSError):
             shutil.rmtree(fresh, ignore_errors=True)
     return count
+
+
+def _ours(file: Path, target: Path, table: Table) -> bool:
+    """Whether a file has the name and the place that an export of this table gives it, whatever it is divided by."""
+    *folders, name = file.relative_to(target).parts
+    divided = {folder.partition("=")[0] for folder in folders}
+    return PART.fullmatch(name) is not None and bool(divided) and divided <= set(table.columns)
 
 
 def _parts(table: Table, folder: Path, by: Sequence[str]) -> int:

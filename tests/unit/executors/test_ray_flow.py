@@ -215,6 +215,30 @@ def test_missing_images_are_sent_and_the_batch_is_asked_again() -> None:
     assert sorted(given for given, missing in told if missing is not None) == list(range(6))
 
 
+def test_images_that_were_lost_with_a_worker_are_sent_anew() -> None:
+    """A reference to an image that is gone would end every worker it is given to."""
+
+    class Forgetful(Simulated):
+        def result(self, reference: int) -> Any:
+            if reference in self.starts:
+                return super().result(reference)
+            images = self.calls[reference][1].images
+            found = super().result(reference)
+            if images.get(0) == "lost":
+                raise Lost
+            return found if images else Missing((0,))
+
+    sent: list[int] = []
+
+    def send(task: Task[int], missing: Missing | None) -> None:
+        if missing is not None:
+            sent.append(task.given)
+            task.images[0] = "lost" if sent == [2] else "pixels"
+
+    assert list(Forgetful().flow(1, send).run(iter([2, 3]))) == [(2, 20), (3, 30)]
+    assert sorted(sent) == [2, 2, 3, 3]  # both batches the worker held
+
+
 @pytest.mark.parametrize("told", [("0.0.1", versions()[1]), (versions()[0], "2.7")])
 def test_another_version_is_refused(told: tuple[str, str]) -> None:
     with pytest.raises(RunError, match=f"a worker runs Palpate {told[0]} on Python {told[1]}, this process {versions()[0]}"):

@@ -85,6 +85,25 @@ def test_closed_answers_end_before_a_step_would_be_captured(build, images, count
     assert counted == []
 
 
+def test_a_closed_model_lets_its_weights_go(build, images) -> None:
+    """Compiled parts refer to themselves: on a GPU the next model would be loaded beside them."""
+    import gc
+    import weakref
+
+    model = build("llava", attend="unrepeated", compiled=True, images_at_once=2, max_new_tokens=2)
+    part = next(p for n, p in model._loaded().loaded.model.named_modules() if n.endswith(".mlp"))
+    assert "forward" in vars(part)
+    kept = weakref.ref(part)
+    del part
+    gc.collect()
+    gc.disable()
+    try:
+        model.close()
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
 # ---------------------------------------------------------------- when it is worth it
 
 

@@ -118,6 +118,14 @@ def test_what_was_not_measured_has_its_reason(view: ReportView) -> None:
     assert found.against == ((MODELS[1], "not measured: no image"),)
 
 
+def test_a_model_whose_wording_was_not_measured_is_not_shown_to_be_robust(view: ReportView) -> None:
+    made = planted(view, a=GOOD, b=("above chance", "robust", 0.95, ""))
+    silent = [e for e in made.estimates if not (e.measure == "prompt_spread" and e.by["model"] == MODELS[1])]
+    found = only(replace(made, estimates=tuple(silent)))
+    assert found.best == MODELS[0]
+    assert [(model, why.partition(":")[0]) for model, why in found.against] == [(MODELS[1], "not measured")]
+
+
 def test_both_pages_begin_with_it_and_one_model_needs_no_choice(view: ReportView) -> None:
     page, text = render_html(view), render_markdown(view)
     assert page.index('id="choice"') < page.index('id="verdicts"')

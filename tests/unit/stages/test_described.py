@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,9 +199,38 @@ def test_the_empty_and_the_true_description_are_few_questions(study, ledger, rea
     assert {t for t in told if "evidence" in t} == {"There is evidence of pneumonia.", "There is no evidence of pneumonia."}
 
 
-def test_a_reader_sees_neither_image_nor_label(study, ledger, reader):
+def test_a_reader_sees_neither_image_nor_label(study, ledger, reader, monkeypatch):
+    shown = []
+    ask_judge = ScriptedJudge.ask
+
+    def watched(judge, stimuli):
+        shown.extend(stimuli)
+        return ask_judge(judge, stimuli)
+
+    monkeypatch.setattr(ScriptedJudge, "ask", watched)
     read(study, ledger)
-    assert not any("person" in t for t in reader)
+    assert shown
+    assert all(one.image is None for one in shown)
+    assert not any("person" in t for t in reader)  # the images' names
+    assert {one.block.case.label for one in shown} == {0}
+    assert not any(one.block.case.metadata for one in shown)
+
+
+def test_a_corrected_label_has_the_oracle_read_again(study, ledger):
+    """The mistake that looking at the labels finds: they were the wrong way round."""
+    read(study, ledger)
+    task = study.tasks[0].name
+    known = ledger.cases(task)
+    spec = next(s for s in study.all_readings if s.options.get("input") == "oracle")
+    before = study.reading_by(ledger, spec.name)
+    ledger.add_cases(task, [replace(case, label=1 - case.label) for case in plan(study).cases[task].cases])
+    assert {name: label for name, (_, label, _, _) in ledger.cases(task).items()} == {n: 1 - v[1] for n, v in known.items()}
+    read(study, ledger)
+    assert study.reading_by(ledger, spec.name) != before
+    panel = plain(study, ledger)["base"]
+    found = {(d.reader, d.input): d for d in panel.descriptions.diagnoses}
+    truth = np.where(panel.label == 1, POSITIVE, NEGATIVE)
+    assert (found["reader", "oracle"].outcome[:, 0, 0] == truth).all()
 
 
 # ---------------------------------------------------------------- panels

@@ -129,6 +129,21 @@ def test_probing_again_does_nothing_and_measuring_needs_no_states(finished: Resu
         assert np.array_equal(one.score, two.score)
 
 
+def test_states_that_came_later_are_probed_with_the_rest(finished: Results, probed: Panel) -> None:
+    """An image that failed in the first sitting and is looked at in the second belongs to the ladder."""
+    import os
+
+    states = next((finished.folder.path / "features").rglob("done.u8"))
+    file = next((finished.folder.path / "probes").glob("*.npz"))
+    before = file.stat().st_mtime_ns
+    with finished.folder.ledger() as ledger:
+        os.utime(states, ns=(before + 10**9, before + 10**9))
+        assert probe(finished.study, ledger, cases_of(finished)) == 1  # type: ignore[arg-type]
+        assert file.stat().st_mtime_ns > before
+        os.utime(states, ns=(before - 10**9, before - 10**9))
+        assert probe(finished.study, ledger, {}) == 0
+
+
 def test_probes_belong_to_their_labels_and_seed(finished: Results, probed: Panel) -> None:
     store = ProbeStore(finished.folder.path)
     own = store.path(probed, 2)

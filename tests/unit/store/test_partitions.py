@@ -78,6 +78,12 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(tmp_path: Path) -> No
         write_partitions(TABLE, tmp_path / "trials", ("model", "task"))
     (tmp_path / "trials" / "mine.txt").unlink()
     assert as_rows(tmp_path / "trials") == ROWS[:1]
+    other = tmp_path / "trials" / "year=2024" / "part-00000.parquet"  # another program's table, named as all of them name it
+    other.parent.mkdir()
+    other.touch()
+    with pytest.raises(RunError, match="no part of an export"):
+        write_partitions(TABLE, tmp_path / "trials", ("model", "task"))
+    assert other.exists()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file"):
         write_partitions(TABLE, tmp_path / "file", ("model", "task"))

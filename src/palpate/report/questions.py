@@ -163,8 +163,9 @@ QUESTIONS: tuple[Question, ...] = (
         5,
         "Image",
         TITLES[5],
-        "The same questions were asked of images that show nothing (blank, noise, another modality, or none). Answers that "
-        "stay the same do not come from the image. An answer that moves need not see the condition: the second number says how "
+        "Where a study asks for it, the same questions are asked of images that show nothing (blank, noise, another modality, or "
+        "none). Answers that stay the same do not come from the image. An "
+        "answer that moves need not see the condition: the second number says how "
         "well the answers tell the cases apart (AUROC less 0.5). Uses the image: surely more than {image_dependence} % "
         "move, and the "
         "second number is surely above {label_dependence}. Looks but blind: the answers move, but it is surely below "

@@ -266,10 +266,20 @@ def in_three_lines(view: ReportView) -> list[str]:
     models, tasks = count(len(view.models), "model"), count(len(view.tasks), "task")
     of_groups = f" from {count(groups, 'patient or slide', 'patients or slides')}" if groups < images else ""
     return [
-        f"{models} on {tasks}: {count(images, 'image')}{of_groups}, each asked about in {ways} closed wordings.",
+        f"{models} on {tasks}: {count(images, 'image')}{of_groups}, each asked about in {ways} closed wordings.{_drawn(view)}",
         f"Intervals are {level(view)}; they count patients or slides, not images or wordings.",
         what_became(view),
     ]
+
+
+def _drawn(view: ReportView) -> str:
+    """That images are phantoms, where the best that any reader can do on all of them is known: only of drawn images it is."""
+    if not view.tasks or any(task.best_accuracy is None for task in view.tasks):
+        return ""
+    return (
+        " The images are phantoms, drawn by a program: no patient's. What the best reader reaches on such images in the long run "
+        "is known; on these few a model may lie above it."
+    )
 
 
 def what_became(view: ReportView) -> str:

@@ -47,6 +47,7 @@ class Step:
         self.slot = torch.tensor([slots - 1], device=keys.device)
         self.inputs = {name: value.clone() if hasattr(value, "clone") else value for name, value in inputs.items()}
         self.graph: Any = None
+        self.replays = self.slot.is_cuda
         self.out: Any = None
         for layer in layers:
             layer.slot = self.slot
@@ -61,8 +62,11 @@ class Step:
         self.allowed[..., at] = True
         if self.bias is not None:
             self.bias[..., at] = 0.0
-        if self.graph is None and self.slot.is_cuda:
-            self._capture()
+        if self.graph is None and self.replays:
+            try:
+                self._capture()
+            except RuntimeError:  # something in this family's step asks the device: it is run, as it would have been
+                self.graph, self.replays = None, False
         if self.graph is None:
             return self._run()
         self.graph.replay()

@@ -79,6 +79,29 @@ def test_rows_that_end_stay_until_half_have(build, images, counted) -> None:
     assert max(counted) == len(over) or min(counted) > len(over) / 4
 
 
+def test_a_step_that_cannot_be_captured_is_run(build, images, counted, monkeypatch) -> None:
+    tried = []
+    begin = _hf_step.Step.__init__
+
+    def on_a_gpu(self, state, inputs):
+        begin(self, state, inputs)
+        self.replays = True
+
+    def refused(self):
+        tried.append(self)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(_hf_step.Step, "__init__", on_a_gpu)
+    monkeypatch.setattr(_hf_step.Step, "_capture", refused)
+    stimuli = images(2)
+    settings = {"images_at_once": 2, "max_new_tokens": 24, "min_new_tokens": 24}
+    wanted, _ = answered(build("llava", attend="repeated", **settings), stimuli)
+    given, _ = answered(build("llava", attend="unrepeated", compiled=True, **settings), stimuli)
+    assert given == wanted
+    assert len(tried) == 1  # not again at every token
+    assert len(counted) == 24 - _hf_step.AFTER
+
+
 def test_closed_answers_end_before_a_step_would_be_captured(build, images, counted) -> None:
     model = build("llava", attend="unrepeated", compiled=True, images_at_once=2, max_new_tokens=WORTH)
     model.ask(images(2))

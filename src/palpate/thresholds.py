@@ -10,7 +10,8 @@ class Thresholds:
     """Where a number becomes a word: every bound that a verdict rests on, with its source. ``[verdicts]`` of a study sets them.
 
     Rates, differences of rates and spreads are in proportions (0.05 is five points). Fix them before looking at answers.
-    Those marked *proposed* are this project's own: what a reader would call small or large, derived from nothing.
+    Those marked *proposed* are this project's own: what a reader would call small or large, derived from nothing. A bound that an
+    effect must lie above is what is tested, and corrected over the tasks: anything from no effect up to it counts as none.
     """
 
     chance_margin: float = 0.05

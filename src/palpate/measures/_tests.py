@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from palpate.measures._cells import Cell, Draws
 from palpate.measures._estimates import Made, finished, judged, one_cluster
@@ -141,22 +142,29 @@ def by_error(
     found: Estimate,
     interval: Interval,
     *,
-    null: float = 0.0,
+    null: float | tuple[float, float] = 0.0,
     narrow: Interval | None = None,
     at: int = 0,
     ruling: Verdict | None = None,
 ) -> Tested:
     """A finished estimate with the p of ``null`` and its smallest detectable difference, by the error of its interval (…,) ``at``.
 
-    ``narrow``: the 1 − 2α interval, where there is a word for being close to ``null``.
+    ``null``: the value of no effect, or the range of them up to a study's own bound: the p is then that of the nearest one, and so
+    valid for every one of them. ``narrow``: the 1 − 2α interval, where there is a word for being close to ``null``.
     """
     error, freedom = (float(np.ravel(part)[min(at, np.size(part) - 1)]) for part in (interval.error, interval.freedom))
     if found.value is None or found.low is None or not error > 0:
         return Tested(found)
-    p = float(two_sided_p((found.value - null) / error, freedom))
+    p = float(two_sided_p((found.value - nearest(found.value, null)) / error, freedom))
     mde = float(detectable_difference(error, freedom, alpha=1 - found.level))
     ends = (NAN, NAN) if narrow is None else (float(np.ravel(narrow.low)[at]), float(np.ravel(narrow.high)[at]))
     return Tested(replace(found, mde=mde if math.isfinite(mde) else None), p, ends, ruling=ruling)
+
+
+def nearest(value: ArrayLike, null: float | tuple[float, float]) -> Array:
+    """The value (…,) of no effect that is nearest to what was found: ``null`` itself, or of a range [low, high] of them."""
+    low, high = (null, null) if isinstance(null, float) else null
+    return np.clip(np.asarray(value, np.float64), low, high)
 
 
 def shift(
@@ -178,7 +186,7 @@ def shift(
     if not math.isfinite(value):
         return Tested(_undefined(blank, rows, clusters, why))
     interval, narrow = (shift_interval(rows, np.array([floor]), size, at) for at in (level, 2 * level - 1))
-    return _tested(blank, value, (interval, narrow), value - math.copysign(min(least, abs(value)), value), limits)
+    return _tested(blank, value, (interval, narrow), value - float(nearest(value, (-least, least))), limits)
 
 
 def share(blank: Estimate, rows: Replicates, clusters: float, *, null: float | None = None, why: str = "") -> Tested:

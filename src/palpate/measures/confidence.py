@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import REFUSED, Cell, cells
 from palpate.measures._estimates import Made, made, one_cluster
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, NO_MARGIN, NOTHING, Flags, definite, says, whole
-from palpate.measures._tests import Ruling, Tested, by_error, clusters_of, with_words
+from palpate.measures._tests import Ruling, Tested, by_error, clusters_of, nearest, with_words
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, ratio, score_error, share_interval
@@ -119,10 +119,11 @@ def _of(answers: _Answers, batch: Made, bounds: Thresholds, why: str) -> Iterato
     least = bounds.confidence_auroc
     found = area.with_mean()
     interval = share_interval(found, counts, batch.level)
-    by_score = replace(interval, error=score_error(found, counts, CHANCE))
+    no_use = (CHANCE, least)
+    by_score = replace(interval, error=score_error(found, counts, nearest(found.value, no_use)))
     ruling = _Usable(least, 1 - batch.level)
     for place, e in enumerate(batch.all("auroc_failure", found.value, interval, DELONG, why, counts)):
-        yield by_error(e, by_score, null=CHANCE, at=place, ruling=ruling)
+        yield by_error(e, by_score, null=no_use, at=place, ruling=ruling)
     risk = augrc(accuracy, area).with_mean()
     interval = change_interval(risk, 0.0, np.maximum(counts, 1), batch.level)
     interval = replace(interval, low=np.maximum(interval.low, 0.0), high=np.minimum(interval.high, 0.5))
@@ -152,20 +153,19 @@ def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:
 
 @dataclass(frozen=True, slots=True)
 class _Usable:
-    """usable / misleading / not shown to be usable: against chance, and "usable" above the study's own bound besides."""
+    """usable / misleading / not shown to be usable: above the study's own bound, below chance, or neither."""
 
     least: float
     alpha: float
 
     def rule(self, family: str) -> str:
-        besides = "" if self.least == CHANCE else f" and with its interval above {self.least:g}"
-        return f"other than {CHANCE:g} (Holm over {family}): usable to abstain by where above{besides}, misleading where below"
+        beyond = f"other than {CHANCE:g}" if self.least == CHANCE else f"above {self.least:g} or below {CHANCE:g}"
+        return f"{beyond} (Holm over {family}): usable to abstain by where above, misleading where below"
 
     def word(self, tested: Tested, p: float) -> str:
-        low = tested.estimate.low
-        if p < self.alpha and tested.value < CHANCE:
-            return "misleading"
-        return "usable" if p < self.alpha and low is not None and low > self.least else "not shown to be usable"
+        if p >= self.alpha:
+            return "not shown to be usable"
+        return "usable" if tested.value > CHANCE else "misleading"
 
 
 # ---------------------------------------------------------------- refusals

@@ -12,7 +12,7 @@ from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import Made, judged, made
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, class_clusters, clusters_in_use, margins, rate, whole
 from palpate.measures._pairing import NULL_IMAGES, change, kind_counts, rerun_floor, same_cell, with_others
-from palpate.measures._tests import Tested, adjusted, by_error
+from palpate.measures._tests import Tested, adjusted, by_error, nearest
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, score_error, share_interval
@@ -55,7 +55,9 @@ class Image:
                 batch = made(cell, settings.level)
                 null = {p.perturbation: same_cell(cell, p) for p in others if p.perturbation.name in NULL_IMAGES}
                 nulls = {str(perturbation): c for perturbation, c in null.items() if c is not None}
-                moved, label = _dependence(cell, list(nulls.values()), batch), _label_dependence(cell, batch)
+                bounds = settings.thresholds
+                moved = _dependence(cell, list(nulls.values()), batch, bounds.image_dependence)
+                label = _label_dependence(cell, batch, bounds.label_dependence)
                 found.append(_Cell(moved, label, [_information(cell, batch), *_on_null_images(cell, nulls, batch)]))
         p = adjusted([one.moved for one in found]), adjusted([one.label for one in found])
         for one, p_moved, p_label in zip(found, *p, strict=True):
@@ -76,8 +78,11 @@ class _Cell:
 # ---------------------------------------------------------------- does the image move the answer
 
 
-def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Tested:
-    """ID = P(answer ≠ answer to a null image) − rerun floor, the mean over null images and prompts (METHODS E1)."""
+def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made, bound: float = 0.0) -> Tested:
+    """ID = P(answer ≠ answer to a null image) − rerun floor, the mean over null images and prompts (METHODS E1).
+
+    Tested against 0 and all up to the study's ``bound``.
+    """
     if not nulls:
         return Tested(batch.estimate("image_dependence", 0, np.nan, (np.nan, np.nan), CLUSTERED, NO_NULL))
     real = kind_counts(cell)
@@ -92,13 +97,17 @@ def _dependence(cell: Cell, nulls: Sequence[Cell], batch: Made) -> Tested:
         how = f"{CLUSTERED}; mean over {len(nulls)} null images; one repeat: the rerun floor is taken as 0"
         interval = share_interval(moved, count, batch.level)
         found = whole(batch, "image_dependence", moved.value, interval, how, NULL_SILENT, count)
-        # With the floor at 0, an answer that moves is movement: there is nothing it could be by chance.
-        return replace(by_error(found, interval), p=0.0 if found.value else 1.0) if found.value is not None else Tested(found)
+        if found.value is None:
+            return Tested(found)
+        if bound == 0:  # with the floor at 0, an answer that moves is movement: there is nothing it could be by chance
+            return replace(by_error(found, interval), p=0.0 if found.value else 1.0)
+        by_score = replace(interval, error=score_error(moved, count, nearest(found.value, (0.0, bound))))
+        return by_error(found, by_score, null=(0.0, bound))
     beyond = moved - floor
     interval = change_interval(beyond, 1 / (count + 2) ** 2, count, batch.level)
     how = f"{CLUSTERED_T}; mean over {len(nulls)} null images; rerun floor {float(floor.value):.3f} taken off"
     found = whole(batch, "image_dependence", beyond.value, _within(interval, -1.0, 1.0), how, NULL_SILENT, count)
-    return by_error(found, interval)
+    return by_error(found, interval, null=(0.0, bound))
 
 
 def _within(interval: Interval, low: float, high: float) -> Interval:
@@ -156,7 +165,7 @@ def _binomial_slope(share: float, repeats: int, step: float = 1e-5) -> float:
 # ---------------------------------------------------------------- does it see the condition
 
 
-def _label_dependence(cell: Cell, batch: Made) -> Tested:
+def _label_dependence(cell: Cell, batch: Made, bound: float) -> Tested:
     score, how = _score(cell)
     used = np.isfinite(score)
     positive = np.broadcast_to(cell.positive[:, None], used.shape)
@@ -165,9 +174,10 @@ def _label_dependence(cell: Cell, batch: Made) -> Tested:
     wide, narrow = (share_interval(area, clusters, at) for at in (batch.level, 2 * batch.level - 1))
     shifted = replace(wide, low=wide.low - 0.5, high=wide.high - 0.5)
     found = whole(batch, "label_dependence", area.value - 0.5, shifted, f"{DELONG}; {how}", NOT_BOTH, clusters)
-    # The score test of the AUROC against 0.5, which agrees with its interval.
-    by_score = replace(shifted, error=score_error(area, clusters, 0.5))
-    return by_error(found, by_score, narrow=replace(narrow, low=narrow.low - 0.5, high=narrow.high - 0.5))
+    # The score test of the AUROC, which agrees with its interval: against 0.5 and all within the study's bound of it.
+    blind = (-bound, bound)
+    by_score = replace(shifted, error=score_error(area, clusters, 0.5 + nearest(area.value - 0.5, blind)))
+    return by_error(found, by_score, null=blind, narrow=replace(narrow, low=narrow.low - 0.5, high=narrow.high - 0.5))
 
 
 def _score(cell: Cell) -> tuple[Array, str]:

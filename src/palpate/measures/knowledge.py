@@ -115,7 +115,9 @@ def _loss(
     interval = replace(interval, high=np.maximum(interval.high, high(most, batch.level)))
     narrow = max(float(high(s, 2 * batch.level - 1)) for s in (loss, most))
     found = whole(batch, "criterion_loss", loss.value, interval, METHOD_LOSS, why, count)
-    return by_error(found, interval, ruling=_Loss(narrow, float(high(top, batch.level)), settings.thresholds, 1 - batch.level))
+    bounds = settings.thresholds
+    ruling = _Loss(narrow, float(high(top, batch.level)), bounds, 1 - batch.level)
+    return by_error(found, interval, null=(0.0, bounds.latent), ruling=ruling)
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,7 +316,7 @@ class _Walk:
         found = self._made("representation_loss", {}, loss.statistic, loss.interval, TRAINED, used, loss.clusters)
         bounds = self.settings.thresholds
         ruling = _Latent(bounds.latent, float(loss.narrow.high) < bounds.equivalence, 1 - self.settings.level)
-        yield by_error(found, loss.interval, ruling=ruling)
+        yield by_error(found, loss.interval, null=(0.0, bounds.latent), ruling=ruling)
 
     def _made(
         self,

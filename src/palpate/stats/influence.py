@@ -107,11 +107,12 @@ def share_interval(statistic: Linear, clusters: ArrayLike, level: float) -> Inte
     return Interval(low, high, error, freedom)
 
 
-def score_error(statistic: Linear, clusters: ArrayLike, null: float) -> Array:
-    """Standard error that a statistic in [0, 1] would have at ``null``, on its effective sample size: for a test that agrees with
-    ``share_interval`` (the score test)."""
+def score_error(statistic: Linear, clusters: ArrayLike, null: ArrayLike) -> Array:
+    """Standard error that statistics in [0, 1] (…,) would have at ``null``, on their effective sample sizes: for a test that agrees
+    with ``share_interval`` (the score test)."""
     size = effective_size_of(statistic.value, statistic.variance(clusters), statistic.informative, clusters)
-    return np.asarray(np.sqrt(null * (1 - null) / size))
+    at = np.asarray(null, np.float64)
+    return np.asarray(np.sqrt(at * (1 - at) / size))
 
 
 def change_interval(

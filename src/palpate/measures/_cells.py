@@ -84,10 +84,10 @@ class Cell:
 
     def by_class(self, values: Sequence[Array]) -> Array:
         """(clusters, 2, P, len(values)) sums over the cases of each cluster and class (0 absent, 1 present)."""
-        stacked = np.stack(values, axis=-1)
+        stacked = np.stack(values, axis=1)
         positive = self.positive[:, None, None]
-        split = np.stack([np.where(positive, 0.0, stacked), np.where(positive, stacked, 0.0)], axis=1)
-        return cluster_sums(split, self.panel.cluster, self.clusters)
+        split = np.stack([np.where(positive, 0.0, stacked), np.where(positive, stacked, 0.0)], axis=2)
+        return values_last(cluster_sums(split, self.panel.cluster, self.clusters))
 
 
 def cells(panel: Panel) -> Iterator[Cell]:
@@ -96,6 +96,11 @@ def cells(panel: Panel) -> Iterator[Cell]:
     for name in names:
         at = np.array([i for i, p in enumerate(panel.prompts) if p.cell == name and p.form.closed], dtype=np.int64)
         yield Cell(panel, name, at, panel.outcome[:, at])
+
+
+def values_last(table: Array) -> Array:
+    """(…, 2, P, K) of (…, K, 2, P): a view, so that one value of all prompts lies together in memory, as it is worked on."""
+    return np.moveaxis(table, 1, -1)
 
 
 @lru_cache(maxsize=4)
@@ -124,10 +129,10 @@ class Draws:
         Every draw is brought to the class balance of the data: how many cases of each class there are is a choice of the study,
         not something a new sample of patients would vary. Rates within a class are not touched by it.
         """
-        rows = replicate(table, self.of(cell.panel.task, cell.clusters)).rows
-        seen = rows[..., :1]
-        factor = np.divide(seen[:1], seen, out=np.ones_like(seen), where=seen > 0)
-        return Replicates(rows * factor, self._draws)
+        rows = replicate(np.moveaxis(table, -1, 1), self.of(cell.panel.task, cell.clusters)).rows  # (…, K, 2, P)
+        seen = rows[:, :1]
+        rows *= np.divide(seen[:1], seen, out=np.ones_like(seen), where=seen > 0)
+        return Replicates(values_last(rows), self._draws)
 
 
 def clusters_with(table: Array) -> NDArray[np.int64]:

@@ -37,12 +37,13 @@ def place(panel: Panel, cell: str | None = None) -> dict[str, str]:
 
 
 def with_mean(rows: Array) -> Array:
-    """(rows, P + 1): the mean over the prompts of (rows, P), put before them.
+    """(rows, …, P + 1): the mean over the prompts of (rows, …, P), put before them.
 
     The mean is over the prompts that are defined on the data; a draw in which one of those is undefined takes the mean of the rest.
     """
     defined = np.isfinite(rows[0])
-    return np.concatenate([over_prompts(rows[:, defined])[:, None], rows], axis=1)
+    kept = rows if defined.all() else np.where(defined, rows, np.nan)
+    return np.concatenate([over_prompts(kept)[..., None], rows], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ def made(cell: Cell, level: float) -> Made:
 def finished(estimate: Estimate, why: str) -> Estimate:
     """The estimate with its numbers as plain floats, or with None and the reason; a value without an interval keeps its value."""
     numbers = (estimate.value, estimate.low, estimate.high)
+    if all(type(x) is float and math.isfinite(x) for x in numbers):
+        return estimate
     value, low, high = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
     if value is None:
         return replace(estimate, value=None, low=None, high=None, reason=_reason(estimate, why), verdict=None, mde=None)

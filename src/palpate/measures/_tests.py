@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike
 from palpate.measures._cells import Cell, Draws
 from palpate.measures._estimates import Made, finished, judged, one_cluster
 from palpate.nouns import Estimate
-from palpate.stats.intervals import Interval, effective_size, proportion_interval, shift_interval, two_sided_p
+from palpate.stats.intervals import (
+    Interval,
+    bootstrap_variance,
+    effective_size,
+    informative_clusters,
+    proportion_of,
+    shift_of,
+    two_sided_p,
+)
 from palpate.stats.resampling import Array, Replicates
 from palpate.stats.verdicts import detectable_difference, four_way, holm
 
@@ -177,52 +185,78 @@ def shift(
     limits: tuple[float, float] = (-1.0, 1.0),
     least: float = 0.0,
 ) -> Tested:
-    """A difference or effect from (…, 1) replicates, tested against 0 (or, with ``least``, against anything up to that size).
+    """The one of ``shifts``, from (…, 1) replicates."""
+    return shifts([blank], rows, np.array([float(clusters)]), np.array([floor]), why=why, limits=limits, least=least)[0]
 
-    ``floor``: the variance of one discordant cluster; ``clusters`` those it rests on, fewer than two: undefined.
+
+def shifts(
+    blanks: Sequence[Estimate],
+    rows: Replicates,
+    clusters: Array,
+    floors: Array,
+    *,
+    why: str = "",
+    limits: tuple[float, float] = (-1.0, 1.0),
+    least: float = 0.0,
+) -> list[Tested]:
+    """K differences or effects from (…, K) replicates, tested against 0 (or, with ``least``, against anything up to that size).
+
+    ``floors`` (K,): the variance of one discordant cluster; ``clusters`` (K,) those each rests on, fewer than two: undefined.
     """
-    level, size = blank.level, np.array([float(clusters)])
-    value = float(rows.value[0]) if clusters >= 2 else NAN
-    if not math.isfinite(value):
-        return Tested(_undefined(blank, rows, clusters, why))
-    interval, narrow = (shift_interval(rows, np.array([floor]), size, at) for at in (level, 2 * level - 1))
-    return _tested(blank, value, (interval, narrow), value - float(nearest(value, (-least, least))), limits)
+    level, value = blanks[0].level, rows.value
+    variance, informative = bootstrap_variance(rows, clusters), informative_clusters(rows)
+    wide, narrow = (shift_of(value, variance, informative, floors, clusters, at) for at in (level, 2 * level - 1))
+    return _tested(blanks, value, clusters, (wide, narrow), value - nearest(value, (-least, least)), limits, why)
 
 
 def share(blank: Estimate, rows: Replicates, clusters: float, *, null: float | None = None, why: str = "") -> Tested:
-    """A proportion from (…, 1) replicates, tested against ``null`` where there is one."""
-    level, size = blank.level, np.array([float(clusters)])
-    value = float(rows.value[0]) if clusters >= 2 else NAN
-    if not math.isfinite(value):
-        return Tested(_undefined(blank, rows, clusters, why))
-    interval, narrow = (proportion_interval(rows, size, at) for at in (level, 2 * level - 1))
+    """The one of ``shares``, from (…, 1) replicates."""
+    return shares([blank], rows, np.array([float(clusters)]), null=null, why=why)[0]
+
+
+def shares(
+    blanks: Sequence[Estimate], rows: Replicates, clusters: Array, *, null: float | None = None, why: str = ""
+) -> list[Tested]:
+    """K proportions from (…, K) replicates, tested against ``null`` where there is one; ``clusters`` as in ``shifts``."""
+    level, value = blanks[0].level, rows.value
+    size = effective_size(rows, clusters)
+    wide, narrow = (proportion_of(value, size, clusters, at) for at in (level, 2 * level - 1))
     if null is None:
-        return Tested(
-            finished(replace(blank, value=value, low=float(interval.low[0]), high=float(interval.high[0]), reason=None), "")
-        )
+        return _tested(blanks, value, clusters, (wide, narrow), None, (0.0, 1.0), why)
     # The score test, whose error is that of the null: it agrees with Wilson's interval, and is defined where all are alike.
-    error = np.sqrt(null * (1 - null) / effective_size(rows, size))
-    at_null = [replace(i, error=error) for i in (interval, narrow)]
-    return _tested(blank, value, (at_null[0], at_null[1]), value - null, (0.0, 1.0))
+    error = np.sqrt(null * (1 - null) / size)
+    at_null = replace(wide, error=error), replace(narrow, error=error)
+    return _tested(blanks, value, clusters, at_null, value - null, (0.0, 1.0), why)
 
 
 def _tested(
-    blank: Estimate, value: float, intervals: tuple[Interval, Interval], away: float, limits: tuple[float, float]
-) -> Tested:
-    interval = intervals[0]
-    error, freedom = interval.error, interval.freedom
-    if not (np.isfinite(error).all() and error[0] > 0):
-        return Tested(finished(replace(blank, value=value, low=NAN, high=NAN), ""))
-    p = float(two_sided_p(np.array([away]) / error, freedom)[0])
-    mde = float(detectable_difference(error, freedom, alpha=1 - blank.level)[0])
-    bounds = [(max(float(i.low[0]), limits[0]), min(float(i.high[0]), limits[1])) for i in intervals]
-    found = finished(replace(blank, value=value, low=bounds[0][0], high=bounds[0][1], reason=None), "")
-    return Tested(replace(found, mde=mde if math.isfinite(mde) else None), p, bounds[1])
-
-
-def _undefined(blank: Estimate, rows: Replicates, clusters: float, why: str) -> Estimate:
-    reason = one_cluster(blank.n_clusters) if clusters == 1 else why
-    return finished(replace(blank, value=NAN, low=NAN, high=NAN), reason)
+    blanks: Sequence[Estimate],
+    value: Array,
+    clusters: Array,
+    intervals: tuple[Interval, Interval],
+    away: Array | None,
+    limits: tuple[float, float],
+    why: str,
+) -> list[Tested]:
+    """``away`` (K,): how far each lies from what it is tested against; None where it is tested against nothing."""
+    low, high, *narrow = (np.clip(end, *limits) for i in intervals for end in (i.low, i.high))
+    p = mde = np.full(value.shape, np.nan)
+    if away is not None:
+        error, freedom = intervals[0].error, intervals[0].freedom
+        error = np.where(np.isfinite(error) & (error > 0), error, np.nan)
+        p, mde = two_sided_p(away / error, freedom), detectable_difference(error, freedom, alpha=1 - blanks[0].level)
+        low, high = (np.where(np.isnan(error), np.nan, end) for end in (low, high))
+    found = []
+    for at, blank in enumerate(blanks):
+        if clusters[at] < 2 or not math.isfinite(value[at]):
+            reason = one_cluster(blank.n_clusters) if clusters[at] == 1 else why
+            found.append(Tested(finished(replace(blank, value=NAN, low=NAN, high=NAN), reason)))
+            continue
+        least = float(mde[at]) if math.isfinite(mde[at]) else None
+        shown = replace(blank, value=float(value[at]), low=float(low[at]), high=float(high[at]), reason=None, mde=least)
+        shown = finished(shown, "")
+        found.append(Tested(shown, float(p[at]), (float(narrow[0][at]), float(narrow[1][at]))))
+    return found
 
 
 def blank(batch: Made, name: str, method: str, **by: str) -> Estimate:

@@ -13,7 +13,7 @@ from palpate.measures._estimates import METHOD, METHOD_BA, Made, made, with_mean
 from palpate.measures._tests import Ruling, Tested, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings
-from palpate.stats.intervals import Interval, combined_interval, proportion_interval, two_sided_p
+from palpate.stats.intervals import Interval, combined_of, correlation, effective_size, proportion_interval, two_sided_p
 from palpate.stats.resampling import Array, Replicates
 from palpate.stats.verdicts import detectable_difference
 
@@ -64,8 +64,8 @@ class Accuracy:
         for panel in panels:
             for cell in cells(panel):
                 sums = _sums(cell, draws)
-                batch = made(cell, settings.level)
-                found.extend(_against_chance(list(_estimates(cell, sums, batch)), sums, batch, settings))
+                of_classes, batch = _Balanced.of(sums), made(cell, settings.level)
+                found.extend(_against_chance(list(_estimates(cell, sums, of_classes, batch)), of_classes, settings))
         yield from with_words(found, lambda e: _ruling(e, settings))
 
 
@@ -77,72 +77,79 @@ def _sums(cell: Cell, draws: Draws) -> _Sums:
     return _Sums(seen, right, answered, clusters[..., 0], clusters[..., 2])
 
 
-def _estimates(cell: Cell, sums: _Sums, batch: Made) -> Iterator[Estimate]:
-    level = batch.level
-    seen, right, answered = sums.seen, sums.right, sums.answered
-    seen_by, answered_by = (_cell_first(c) for c in (sums.clusters_seen, sums.clusters_answered))
-    for name, bottom, by_class, why in (("ba_all", seen, seen_by, NO_CLASS), ("ba_answered", answered, answered_by, NO_ANSWER)):
-        first, second = _class_rates(right, bottom)
-        interval = combined_interval(first, second, (by_class[1], by_class[0]), (0.5, 0.5), level)
-        value = (first.value + second.value) / 2
-        yield from batch.all(name, value, interval, METHOD_BA, why, by_class.min(axis=0))
-    both = np.maximum(seen_by.max(axis=0), 1)
-    whole = np.asarray(batch.clusters)
-    rates: tuple[tuple[str, Replicates, Replicates, Array, str], ...] = (
-        ("coverage", _both(answered), _both(seen), whole, ""),
-        ("accuracy_all", _both(right), _both(seen), whole, ""),
-        ("accuracy_answered", _both(right), _both(answered), _answered_clusters(cell), "no definite answer"),
-        ("sensitivity", _one(right, 1), _one(seen, 1), seen_by[1], "no case with the condition was read"),
-        ("specificity", _one(right, 0), _one(seen, 0), seen_by[0], "no case without the condition was read"),
+def _estimates(cell: Cell, sums: _Sums, of_classes: _Balanced, batch: Made) -> Iterator[Estimate]:
+    by_class = of_classes.clusters
+    interval = of_classes.interval(batch.level)
+    for at, (name, why) in enumerate((("ba_all", NO_CLASS), ("ba_answered", NO_ANSWER))):
+        yield from batch.all(name, of_classes.value[at], interval[at], METHOD_BA, why, by_class[:, at].min(axis=0))
+    (absent, present), answered_by = by_class[:, 0], by_class[:, 1]
+    whole = np.asarray(batch.clusters, np.float64)
+    # F1 is a proportion of the right among the positive, said or true, so it rests on no more than the larger class.
+    larger = np.minimum(np.maximum(np.maximum(absent, present), 1), whole)
+    # Name, clusters its interval rests on, clusters without which it is not given, why not.
+    wanted: tuple[tuple[str, Array, Array, str], ...] = (
+        ("coverage", whole, whole, ""),
+        ("accuracy_all", whole, whole, ""),
+        ("accuracy_answered", _answered_clusters(cell), _answered_clusters(cell), "no definite answer"),
+        ("sensitivity", present, present, "no case with the condition was read"),
+        ("specificity", absent, absent, "no case without the condition was read"),
+        ("f1_all", larger, np.minimum(absent, present), NO_CLASS),
+        ("f1_nr", larger, answered_by.min(axis=0), NO_ANSWER),
     )
-    for name, top, bottom, clusters, why in rates:
-        rate = _ratio(top, bottom).map(with_mean)
-        interval = proportion_interval(rate, clusters, level)
-        estimates = list(batch.all(name, rate.value, interval, METHOD, why, clusters))
+    rates = _rates(sums)
+    intervals = proportion_interval(rates, np.stack([clusters for _, clusters, _, _ in wanted]), batch.level)
+    for at, (name, _, clusters, why) in enumerate(wanted):
+        estimates = list(batch.all(name, rates.value[at], intervals[at], METHOD, why, clusters))
         yield from estimates
         if name == "accuracy_all" and cell.panel.best_accuracy:
             yield from _share_of_best(estimates, cell.panel.best_accuracy)
-    for name, bottom, by_class, why in (("f1_all", seen, seen_by, NO_CLASS), ("f1_nr", answered, answered_by, NO_ANSWER)):
-        rate = _f1(right, bottom).map(with_mean)
-        # F1 is a proportion of the right among the positive, said or true, so it rests on no more than the larger class.
-        interval = proportion_interval(rate, np.minimum(both, whole), level)
-        yield from batch.all(name, rate.value, interval, METHOD, why, by_class.min(axis=0))
 
 
-def _class_rates(right: Replicates, bottom: Replicates) -> tuple[Replicates, Replicates]:
-    """(…, P + 1) sensitivity and specificity, the mean taken over the prompts where both are defined."""
-
-    def rates(rows: Array) -> Array:
-        rate = rows[:, :2] / rows[:, 2:]
-        return np.where(np.isfinite(rate).all(axis=1, keepdims=True), rate, np.nan)
-
-    stacked = Replicates(np.concatenate([right.rows, bottom.rows], axis=1), right.n_draws).map(rates)
-    return stacked.map(lambda r: with_mean(r[:, 1])), stacked.map(lambda r: with_mean(r[:, 0]))
-
-
-def _both(sums: Replicates) -> Replicates:
-    return sums.map(lambda rows: rows.sum(axis=1))
-
-
-def _one(sums: Replicates, label: int) -> Replicates:
-    return sums.map(lambda rows: rows[:, label])
-
-
-def _ratio(top: Replicates, bottom: Replicates) -> Replicates:
+def _rates(sums: _Sums) -> Replicates:
+    """(…, 7, P + 1) coverage, accuracy of all and of the answered, sensitivity, specificity, and F1 of all and of the answered."""
+    seen, right, answered = (s.rows for s in (sums.seen, sums.right, sums.answered))
+    all_seen, all_right, all_answered = (rows.sum(axis=1) for rows in (seen, right, answered))
+    tops = all_answered, all_right, all_right, right[:, 1], right[:, 0]
+    bottoms = all_seen, all_seen, all_answered, seen[:, 1], seen[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Replicates(top.rows / bottom.rows, top.n_draws)
+        ratios = [top / bottom for top, bottom in zip(tops, bottoms, strict=True)]
+        rates = np.stack([*ratios, _f1(right, seen), _f1(right, answered)], axis=1)
+    return Replicates(with_mean(rates), sums.seen.n_draws)
 
 
-def _f1(right: Replicates, bottom: Replicates) -> Replicates:
-    """2 TP / (2 TP + FN + FP), a trial of ``bottom`` that is not right being a false negative or a false positive by its label."""
+def _f1(right: Array, rows: Array) -> Array:
+    """2 TP / (2 TP + FN + FP), a trial of ``rows`` that is not right being a false negative or a false positive by its label."""
+    true = right[:, 1]
+    value = 2 * true / (true + rows[:, 1] + rows[:, 0] - right[:, 0])
+    return np.where((rows > 0).all(axis=1), value, np.nan)
 
-    def score(right_rows: Array, rows: Array) -> Array:
-        true = right_rows[:, 1]
-        value = 2 * true / (true + rows[:, 1] + rows[:, 0] - right_rows[:, 0])
-        return np.where((rows > 0).all(axis=1), value, np.nan)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Replicates(score(right.rows, bottom.rows), right.n_draws)
+@dataclass(frozen=True, slots=True)
+class _Balanced:
+    """(2, P + 1) balanced accuracy of all and of the answered, of the cell and its prompts, and what its intervals rest on."""
+
+    value: Array
+    parts: tuple[Array, Array]  # sensitivity and specificity
+    sizes: tuple[Array, Array]
+    correlation: Array
+    clusters: Array  # (2 classes, 2, P + 1)
+
+    @classmethod
+    def of(cls, sums: _Sums) -> _Balanced:
+        """From the sums by class."""
+        clusters = np.stack([_cell_first(c) for c in (sums.clusters_seen, sums.clusters_answered)], axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = np.stack([sums.right.rows / bottom.rows for bottom in (sums.seen, sums.answered)], axis=2)  # (…, 2, 2, P)
+        # The mean is taken over the prompts where both classes are defined.
+        rates = with_mean(np.where(np.isfinite(rates).all(axis=1, keepdims=True), rates, np.nan))
+        second, first = (Replicates(rates[:, label], sums.seen.n_draws) for label in (0, 1))
+        sizes = effective_size(first, clusters[1]), effective_size(second, clusters[0])
+        parts = first.value, second.value
+        return cls((parts[0] + parts[1]) / 2, parts, sizes, correlation(first, second), clusters)
+
+    def interval(self, level: float) -> Interval:
+        """At that level."""
+        return combined_of(self.parts, self.sizes, self.correlation, (self.clusters[1], self.clusters[0]), (0.5, 0.5), level)
 
 
 def _cell_first(by_class: Array) -> Array:
@@ -166,13 +173,10 @@ def _share_of_best(estimates: Sequence[Estimate], best: float) -> Iterator[Estim
 # ---------------------------------------------------------------- against chance
 
 
-def _against_chance(found: Sequence[Estimate], sums: _Sums, batch: Made, settings: MeasureSettings) -> Iterator[Tested]:
+def _against_chance(found: Sequence[Estimate], of_classes: _Balanced, settings: MeasureSettings) -> Iterator[Tested]:
     """The estimates of one cell, the first ones (ba_all of the cell and its prompts) with the test of ba_answered against 0.5."""
-    first, second = _class_rates(sums.right, sums.answered)
-    by_class = _cell_first(sums.clusters_answered)
-    narrow: Interval = combined_interval(first, second, (by_class[1], by_class[0]), (0.5, 0.5), 2 * settings.level - 1)
-    value = (first.value + second.value) / 2
-    enough = by_class.min(axis=0) >= 2
+    value, narrow = of_classes.value[1], of_classes.interval(2 * settings.level - 1)[1]
+    enough = of_classes.clusters[:, 1].min(axis=0) >= 2
     p = np.where(enough, two_sided_p((value - CHANCE) / narrow.error, narrow.freedom), np.nan)
     mde = np.where(enough, detectable_difference(narrow.error, narrow.freedom, alpha=1 - settings.level), np.nan)
     for at, estimate in enumerate(found):

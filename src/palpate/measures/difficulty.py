@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import METHOD, Made, made
 from palpate.measures._pairs import NOT_PAIRED, CellPair, cell_pairs
-from palpate.measures._tests import Ruling, Tested, blank, clusters_of, share, shift, undefined, with_words
+from palpate.measures._tests import Ruling, Tested, blank, shares, shifts, undefined, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import MeasureSettings
 from palpate.stats.resampling import Array, Replicates
@@ -53,7 +53,10 @@ class Difficulty:
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
         """Estimates per cell and fact; verdicts hold over the facts of a cell (Holm)."""
         draws = Draws(settings.seed, settings.draws)
-        found = [t for panel in panels for cell in cells(panel) for t in _of_cell(cell, draws, settings)]
+        found: list[Tested] = []
+        for panel in panels:
+            told = Told.of(panel)
+            found += [t for cell in cells(panel) for t in _of_cell(cell, told, draws, settings)]
         found += [t for pair in cell_pairs(panels, settings.lineages) for t in _of_pair(pair, draws, settings)]
         ruling = Ruling(("rises", "falls"), 1 - settings.level, none="no trend shown")
 
@@ -75,6 +78,20 @@ class _Bin:
     member: NDArray[np.bool_]  # (n,)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a panel's cases: the facts that are numbers, name → (n,), and the levels of every fact."""
+
+    numbers: Mapping[str, Array]
+    bins: Sequence[_Bin]
+
+    @classmethod
+    def of(cls, panel: Panel) -> Told:
+        """All of the panel."""
+        numeric = numbers(panel)
+        return cls(numeric, bins(panel.facts, numeric))
+
+
 def references(panel: Panel) -> dict[str, Array]:
     """Name → (n,) how far out-of-fold probes put each case on the side of its own label, in standard deviations of their scores;
     low: hard. Empty where no inner states were probed."""
@@ -87,17 +104,16 @@ def numbers(panel: Panel) -> dict[str, Array]:
     """Facts that are numbers with at least two values, and the margins of reference probes: name → (n,), NaN where unknown."""
     found = {}
     for name, values in panel.facts.items():
-        known = [v for v in values if v is not None]
-        if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
-            found[name] = np.array([np.nan if v is None else float(v) for v in values])
+        kinds = {type(v) for v in values} - {type(None)}
+        if kinds and all(issubclass(kind, int | float) and kind is not bool for kind in kinds):
+            found[name] = np.array(values, np.float64)  # None becomes NaN
     found |= references(panel)
     return {name: column for name, column in found.items() if np.unique(column[np.isfinite(column)]).size > 1}
 
 
-def bins(panel: Panel) -> list[_Bin]:
+def bins(facts: Mapping[str, tuple[Any, ...]], numeric: Mapping[str, Array]) -> list[_Bin]:
     """The levels of every fact: thirds of a number with many values, single values of one with few, words as they are."""
     found: list[_Bin] = []
-    numeric = numbers(panel)
     for name, column in numeric.items():
         values = np.unique(column[np.isfinite(column)])
         if values.size < BINNED_FROM:
@@ -107,7 +123,7 @@ def bins(panel: Panel) -> list[_Bin]:
         for k, (low, high) in enumerate(pairwise(cuts)):
             member = (column >= low) & ((column <= high) if k == cuts.size - 2 else (column < high))
             found.append(_Bin(name, f"{low:.3g} to {high:.3g}", member))
-    for name, raw in panel.facts.items():
+    for name, raw in facts.items():
         if name not in numeric:
             found += [_Bin(name, level, np.array([_word(v) == level for v in raw])) for level in _levels(raw)]
     return found
@@ -133,28 +149,37 @@ def _case_share(cell: Cell) -> tuple[Array, Array]:
     return (count > 0).astype(np.float64), (cell.right * seen).sum(axis=1) / np.maximum(count, 1)
 
 
-def _of_cell(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
+def _of_cell(cell: Cell, told: Told, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
     batch = made(cell, settings.level)
-    facts, levels = numbers(cell.panel), bins(cell.panel)
-    if not levels:
+    if not told.bins:
         yield from undefined(batch, ("difficulty_slope", "right_by_fact"), NO_FACTS, METHOD_SLOPE)
         return
-    seen, right = _case_share(cell)
-    if facts:
-        yield from _slopes("difficulty_slope", cell, draws, batch, facts, (seen, right))
+    outcome = _case_share(cell)
+    if told.numbers:
+        yield from _slopes("difficulty_slope", cell, draws, batch, told.numbers, outcome)
     else:
         yield from undefined(batch, ("difficulty_slope",), NO_NUMBERS, METHOD_SLOPE)
+    yield from _levels_right(cell, draws, batch, told.bins, outcome)
+
+
+def _levels_right(cell: Cell, draws: Draws, batch: Made, levels: Sequence[_Bin], outcome: tuple[Array, Array]) -> Iterator[Tested]:
+    """The share right of each level, of each class."""
+    seen, right = outcome
     member = np.stack([b.member for b in levels], axis=1) * seen[:, None]
     table = cell.by_class((member, member * right[:, None]))
-    sums = draws.replicate(cell, table)
-    cases = cell.by_class((member,)).sum(axis=0)[..., 0]
-    clusters = clusters_with(table)[..., 0]
-    for at, level in enumerate(levels):
-        for label, word in enumerate(CLASSES):
-            rate = sums.map(lambda rows, y=label, k=at: rows[:, y, k, [1]] / rows[:, y, k, [0]])  # type: ignore[misc]
-            count = int(clusters[label, at])
-            e = blank(batch, "right_by_fact", METHOD, fact=level.fact, level=level.name, **{"class": word})
-            yield share(replace(e, n_cases=int(cases[label, at]), n_clusters=count), rate, count, why=NO_CASE)
+    rates = draws.replicate(cell, table).map(lambda rows: rows[..., 1] / rows[..., 0])  # (…, 2, levels)
+    cases, clusters = table.sum(axis=0)[..., 0], clusters_with(table)[..., 0]
+    wanted = [(at, level, label, word) for at, level in enumerate(levels) for label, word in enumerate(CLASSES)]
+    blanks = [
+        replace(
+            blank(batch, "right_by_fact", METHOD, fact=level.fact, level=level.name, **{"class": word}),
+            n_cases=int(cases[label, at]),
+            n_clusters=int(clusters[label, at]),
+        )
+        for at, level, label, word in wanted
+    ]
+    own = rates.map(lambda rows: rows.transpose(0, 2, 1).reshape(len(rows), -1))
+    yield from shares(blanks, own, clusters.T.ravel().astype(np.float64), why=NO_CASE)
 
 
 def _slopes(
@@ -167,26 +192,32 @@ def _slopes(
     z = _standardised(raw, counted, cell.positive)
     y = value[:, None] * counted
     table = cell.by_class((counted, z, z * z, y, z * y))
-    sums = draws.replicate(cell, table)
-    cases, clusters = table.sum(axis=0)[..., 0], clusters_with(table)[..., 0]
-    for at, fact in enumerate(facts):
-        for labels in ((0, 1), (0,), (1,)):
-            rows = sums.map(lambda rows, k=at, own=labels: _slope(rows[:, list(own), k]))  # type: ignore[misc]
-            by = {"fact": fact} if len(labels) == 2 else {"fact": fact, "class": CLASSES[labels[0]]}
-            count = int(clusters[list(labels), at].sum()) if len(labels) == 1 else clusters_of(cell, counted[:, at])
-            empty = replace(blank(batch, name, METHOD_SLOPE, **by), n_cases=int(cases[list(labels), at].sum()), n_clusters=count)
-            wider = _for_fitted(rows, count, 1 + len(labels))
-            yield shift(empty, wider, count, 1 / (count + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
+    slopes = draws.replicate(cell, table).map(_slope)  # (…, facts × 3)
+    cases = _both_and_each(table.sum(axis=0)[..., 0])
+    clusters = _both_and_each(clusters_with(table)[..., 0].astype(np.float64))
+    clusters[::3] = clusters_with(table[..., 0].sum(axis=1))  # a group may have cases of both classes
+    wanted = [{"fact": fact, **own} for fact in facts for own in ({}, *({"class": word} for word in CLASSES))]
+    blanks = [
+        replace(blank(batch, name, METHOD_SLOPE, **by), n_cases=int(n), n_clusters=int(count))
+        for by, n, count in zip(wanted, cases, clusters, strict=True)
+    ]
+    wider = _for_fitted(slopes, clusters, np.tile([3, 2, 2], len(facts)))
+    yield from shifts(blanks, wider, clusters, 1 / (clusters + 2) ** 2, why=NO_SPREAD, limits=(-np.inf, np.inf))
 
 
-def _for_fitted(rows: Replicates, clusters: int, fitted: int) -> Replicates:
+def _both_and_each(by_class: Array) -> Array:
+    """(…, facts × 3) of (…, 2, facts): for every fact the sum of both classes, then each class."""
+    both = np.concatenate([by_class.sum(axis=-2, keepdims=True), by_class], axis=-2)
+    return np.swapaxes(both, -1, -2).reshape(*by_class.shape[:-2], -1)
+
+
+def _for_fitted(rows: Replicates, clusters: Array, fitted: NDArray[np.int64]) -> Replicates:
     """The replicates, their deviations widened by √(C/(C − fitted)): the slope's own fit takes up that much (HC1's correction).
 
-    MacKinnon & White 1985, doi 10.1016/0304-4076(85)90158-7.
+    MacKinnon & White 1985, doi 10.1016/0304-4076(85)90158-7. NaN where C is no more than ``fitted``.
     """
-    if clusters <= fitted:
-        return Replicates(np.full_like(rows.rows, np.nan), rows.n_draws)
-    stretch = (clusters / (clusters - fitted)) ** 0.5
+    left = clusters - fitted
+    stretch = np.sqrt(np.divide(clusters, left, out=np.full(left.shape, np.nan), where=left > 0))
     return Replicates(rows.value + (rows.rows - rows.value) * stretch, rows.n_draws)
 
 
@@ -205,14 +236,13 @@ def _standardised(raw: Array, counted: Array, positive: NDArray[np.bool_]) -> Ar
 
 
 def _slope(rows: Array) -> Array:
-    """(rows, 1) Σ within-class cross products over Σ within-class squares, from sums (rows, classes, 5): n, z, z², y, zy."""
+    """(rows, facts × 3) Σ within-class cross products over Σ within-class squares, from sums (rows, classes, facts, 5): n, z, z²,
+    y, zy; of both classes together and of each."""
     n, z, zz, y, zy = (rows[..., k] for k in range(5))
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(n > 0, 1 / n, 0.0)
-        across = (zy - z * y * inverse).sum(axis=1)
-        within = (zz - z * z * inverse).sum(axis=1)
-        slope: Array = np.divide(across, within, out=np.full_like(across, np.nan), where=within > 1e-9)
-    return slope[:, None]
+    across, within = _both_and_each(zy - z * y * inverse), _both_and_each(zz - z * z * inverse)
+    return np.asarray(np.divide(across, within, out=np.full_like(across, np.nan), where=within > 1e-9))
 
 
 # ---------------------------------------------------------------- pairs
@@ -220,12 +250,12 @@ def _slope(rows: Array) -> Array:
 
 def _of_pair(pair: CellPair, draws: Draws, settings: MeasureSettings) -> Iterator[Tested]:
     batch = replace(made(pair.base, settings.level), by=pair.by)
-    facts = numbers(pair.base.panel)
-    if pair.tuned is None or not facts:
-        why = NOT_PAIRED if pair.tuned is None else NO_NUMBERS if bins(pair.base.panel) else NO_FACTS
+    told = Told.of(pair.base.panel)
+    if pair.tuned is None or not told.numbers:
+        why = NOT_PAIRED if pair.tuned is None else NO_NUMBERS if told.bins else NO_FACTS
         yield from undefined(batch, ("delta_difficulty_slope",), why, METHOD_SLOPE)
         return
-    yield from _slopes("delta_difficulty_slope", pair.base, draws, batch, facts, _difference(pair.base, pair.tuned))
+    yield from _slopes("delta_difficulty_slope", pair.base, draws, batch, told.numbers, _difference(pair.base, pair.tuned))
 
 
 def _difference(base: Cell, tuned: Cell) -> tuple[Array, Array]:

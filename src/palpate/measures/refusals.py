@@ -74,20 +74,23 @@ def _sums(cell: Cell, draws: Draws) -> tuple[Array, Replicates]:
 
 
 def _rates(sums: Replicates, table: Array, batch: Made) -> Iterator[Estimate]:
-    whole = np.asarray(batch.clusters)
+    """Every rate of the cell and its prompts; after those with a class, the same of each class."""
     by_class = clusters_with(table)[..., 0]
+    whole = sums.map(lambda rows: rows.sum(axis=1))  # (…, P, 6)
+    wanted: list[tuple[str, str, Array, Replicates]] = []
     for column, name in enumerate(RATES, start=1):
-        rate = sums.map(lambda rows, k=column: with_mean(rows.sum(axis=1)[..., k] / rows.sum(axis=1)[..., 0]))  # type: ignore[misc]
-        yield from batch.all(name, rate.value, proportion_interval(rate, whole, batch.level), METHOD, "", whole)
-        if name not in ("refusal_rate", "no_answer_rate"):
-            continue
-        for label, word in enumerate(CLASSES):
-            rate = _class_rate(sums, label, column)
-            clusters = np.append(by_class[label].max(), by_class[label])
-            interval = proportion_interval(rate, clusters, batch.level)
-            why = f"no {word} case was read"
-            for estimate in batch.all(name, rate.value, interval, METHOD, why, clusters):
-                yield replace(estimate, by={**estimate.by, "class": word})
+        rate = whole.map(lambda rows, k=column: with_mean(rows[..., k] / rows[..., 0]))  # type: ignore[misc]
+        wanted.append((name, "", np.asarray(batch.clusters), rate))
+        if name in ("refusal_rate", "no_answer_rate"):
+            for label, word in enumerate(CLASSES):
+                clusters = np.append(by_class[label].max(), by_class[label])
+                wanted.append((name, word, clusters, _class_rate(sums, label, column)))
+    rates = Replicates(np.stack([rate.rows for *_, rate in wanted], axis=1), sums.n_draws)
+    intervals = proportion_interval(rates, np.stack([clusters for _, _, clusters, _ in wanted]), batch.level)
+    for at, (name, word, clusters, rate) in enumerate(wanted):
+        why = f"no {word} case was read" if word else ""
+        for estimate in batch.all(name, rate.value, intervals[at], METHOD, why, clusters):
+            yield replace(estimate, by={**estimate.by, "class": word}) if word else estimate
 
 
 def _class_rate(sums: Replicates, label: int, column: int) -> Replicates:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palpate.stats.intervals import Interval, effective_size_of, shift_of, t_quantile, wilson_bounds
+from palpate.stats.intervals import Interval, effective_size_of, informative_share, proportion_of, shift_of
 from palpate.stats.resampling import Array, cluster_sums
 
 
@@ -33,9 +33,7 @@ class Linear:
     @property
     def informative(self) -> Array:
         """(…) how many clusters carry the variance: (ΣI²)²/ΣI⁴; 0 where none varies."""
-        squares = self.influence**2
-        top, bottom = np.asarray(squares.sum(axis=0) ** 2), np.asarray((squares**2).sum(axis=0))
-        return np.asarray(np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 1e-60))
+        return informative_share(self.influence**2)
 
     def __add__(self, other: Linear) -> Linear:
         return Linear(self.value + other.value, self.influence + other.influence)
@@ -100,11 +98,7 @@ def ratio(top: Array, bottom: Array, cluster: NDArray[np.int64], clusters: int, 
 def share_interval(statistic: Linear, clusters: ArrayLike, level: float) -> Interval:
     """Interval of statistics in [0, 1]: Wilson's on the effective sample size, as ``intervals.proportion_interval``."""
     size = effective_size_of(statistic.value, statistic.variance(clusters), statistic.informative, clusters)
-    freedom = np.asarray(clusters, np.float64) - 1 + np.zeros_like(size)
-    low, high = wilson_bounds(statistic.value, size, t_quantile(level, freedom))
-    with np.errstate(invalid="ignore"):
-        error = np.sqrt(np.clip(statistic.value * (1 - statistic.value), 0, None) / size)
-    return Interval(low, high, error, freedom)
+    return proportion_of(statistic.value, size, clusters, level)
 
 
 def score_error(statistic: Linear, clusters: ArrayLike, null: ArrayLike) -> Array:

@@ -34,6 +34,10 @@ class Interval:
     error: Array
     freedom: Array
 
+    def __getitem__(self, at: int) -> Interval:
+        """The bounds of one of several statistics, along the first axis."""
+        return Interval(self.low[at], self.high[at], self.error[at], self.freedom[at])
+
 
 @cache
 def _quantile(probability: float, freedom: float) -> float:
@@ -45,7 +49,7 @@ def _quantile(probability: float, freedom: float) -> float:
 def t_quantile(level: float, freedom: ArrayLike) -> Array:
     """Two-sided Student's t quantile at ``level`` for each degree of freedom (at least 1)."""
     degrees = np.maximum(np.asarray(freedom, np.float64), 1.0)
-    flat = [_quantile(0.5 + level / 2, float(round(f, 3))) for f in degrees.ravel()]
+    flat = [_quantile(0.5 + level / 2, f) for f in np.round(degrees, 3).ravel().tolist()]
     return np.asarray(flat).reshape(degrees.shape)
 
 
@@ -62,15 +66,21 @@ def bootstrap_variance(replicates: Replicates, clusters: ArrayLike) -> Array:
     ``clusters``: how many clusters the statistic rests on. NaN where too many draws have no value.
     """
     draws = replicates.draws
+    size = np.asarray(clusters, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.var(draws, axis=0, ddof=1) if draws.shape[0] > 1 else np.full(draws.shape[1:], np.nan)
+        if not np.isfinite(spread).all():
+            spread = _variance_of_defined(draws)
+        return np.where(size > 1, spread * size / (size - 1), np.nan)
+
+
+def _variance_of_defined(draws: Array) -> Array:
+    """Variance over the draws that have a value; NaN where too many have none."""
     defined = np.isfinite(draws)
     count = defined.sum(axis=0)
-    filled = np.where(defined, draws, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = filled.sum(axis=0) / count
-        spread = (np.where(defined, draws - mean, 0.0) ** 2).sum(axis=0) / (count - 1)
-        size = np.asarray(clusters, np.float64)
-        variance = spread * size / (size - 1)
-    return np.where((count >= (1 - LARGEST_UNDEFINED_SHARE) * draws.shape[0]) & (size > 1), variance, np.nan)
+    mean = np.where(defined, draws, 0.0).sum(axis=0) / count
+    spread = (np.where(defined, draws - mean, 0.0) ** 2).sum(axis=0) / (count - 1)
+    return np.where(count >= (1 - LARGEST_UNDEFINED_SHARE) * draws.shape[0], spread, np.nan)
 
 
 def informative_clusters(replicates: Replicates) -> Array:
@@ -79,12 +89,14 @@ def informative_clusters(replicates: Replicates) -> Array:
     Equal to the number of clusters where all matter alike, near 1 where a single error makes all the difference.
     """
     left_out = replicates.left_out
-    defined = np.isfinite(left_out)
-    deviation = np.where(defined, left_out - replicates.value, 0.0)
-    squares = deviation**2
+    squares = np.where(np.isfinite(left_out), left_out - replicates.value, 0.0) ** 2
+    return informative_share(squares)
+
+
+def informative_share(squares: Array) -> Array:
+    """(…) (Σd²)²/Σd⁴ of squared deviations ``squares`` (clusters, …); 0 where there are none."""
     top, bottom = np.asarray(squares.sum(axis=0) ** 2), np.asarray((squares**2).sum(axis=0))
-    ratio: Array = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 1e-60)
-    return ratio
+    return np.asarray(np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 1e-60))
 
 
 def effective_size(replicates: Replicates, clusters: ArrayLike) -> Array:
@@ -124,19 +136,28 @@ def proportion_interval(replicates: Replicates, clusters: ArrayLike, level: floa
 
     ``clusters``: how many clusters each rests on. NaN where fewer than two, or too many draws are undefined.
     """
-    size = effective_size(replicates, clusters)
+    return proportion_of(replicates.value, effective_size(replicates, clusters), clusters, level)
+
+
+def proportion_of(value: Array, size: Array, clusters: ArrayLike, level: float) -> Interval:
+    """The same from the effective sample ``size``, however it was found."""
     freedom = np.asarray(clusters, np.float64) - 1 + np.zeros_like(size)
-    low, high = wilson_bounds(replicates.value, size, t_quantile(level, freedom))
-    error = np.sqrt(np.clip(replicates.value * (1 - replicates.value), 0, None) / size)
+    low, high = wilson_bounds(value, size, t_quantile(level, freedom))
+    with np.errstate(invalid="ignore"):
+        error = np.sqrt(np.maximum(value * (1 - value), 0.0) / size)
     return Interval(low, high, error, freedom)
 
 
 def correlation(first: Replicates, second: Replicates) -> Array:
     """(…) correlation of two statistics over the shared draws; 0 where one of them does not vary."""
-    both = np.isfinite(first.draws) & np.isfinite(second.draws)
-    count = np.maximum(both.sum(axis=0), 1)
-    a, b = np.where(both, first.draws, 0.0), np.where(both, second.draws, 0.0)
-    a, b = np.where(both, a - a.sum(axis=0) / count, 0.0), np.where(both, b - b.sum(axis=0) / count, 0.0)
+    a, b = first.draws, second.draws
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.all():
+        a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    else:
+        count = np.maximum(both.sum(axis=0), 1)
+        a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
+        a, b = np.where(both, a - a.sum(axis=0) / count, 0.0), np.where(both, b - b.sum(axis=0) / count, 0.0)
     scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     product = np.asarray((a * b).sum(axis=0))
     return np.asarray(np.clip(np.divide(product, scale, out=np.zeros_like(product), where=scale > 1e-30), -1.0, 1.0))
@@ -171,18 +192,29 @@ def combined_interval(
     ``clusters``: how many clusters each of the two rests on. Both parts use Student's t with the degrees of freedom of the whole
     (Welch–Satterthwaite). ``error`` is the standard error that the parts' half widths imply.
     """
-    sizes = [effective_size(r, c) for r, c in zip((first, second), clusters, strict=True)]
+    sizes = (effective_size(first, clusters[0]), effective_size(second, clusters[1]))
+    return combined_of((first.value, second.value), sizes, correlation(first, second), clusters, scales, level)
+
+
+def combined_of(
+    values: tuple[Array, Array],
+    sizes: tuple[Array, Array],
+    rho: Array,
+    clusters: tuple[ArrayLike, ArrayLike],
+    scales: tuple[float, float],
+    level: float,
+) -> Interval:
+    """The same from the effective ``sizes`` and the correlation ``rho`` of the two, for intervals at several levels."""
     # Wilson's own variance, which is above 0 even where every answer is right.
-    spread = [s**2 * (r.value * (1 - r.value) + 1 / n) / n for r, n, s in zip((first, second), sizes, scales, strict=True)]
+    spread = [s**2 * (v * (1 - v) + 1 / n) / n for v, n, s in zip(values, sizes, scales, strict=True)]
     least = [np.maximum(np.asarray(c, np.float64) - 1, 1.0) for c in clusters]
     freedom = (spread[0] + spread[1]) ** 2 / (spread[0] ** 2 / least[0] + spread[1] ** 2 / least[1])
     quantile = t_quantile(level, freedom)
-    rho = correlation(first, second)
     parts: list[tuple[Array, Interval]] = []
-    for replicates, size in zip((first, second), sizes, strict=True):
-        low, high = wilson_bounds(replicates.value, size, quantile)
-        parts.append((replicates.value, Interval(low, high, np.maximum((high - low) / (2 * quantile), 1e-12), freedom)))
-    low, high = square_and_add(scales[0] * first.value + scales[1] * second.value, (parts[0], parts[1]), scales, rho)
+    for value, size in zip(values, sizes, strict=True):
+        low, high = wilson_bounds(value, size, quantile)
+        parts.append((value, Interval(low, high, np.maximum((high - low) / (2 * quantile), 1e-12), freedom)))
+    low, high = square_and_add(scales[0] * values[0] + scales[1] * values[1], (parts[0], parts[1]), scales, rho)
     errors = [part.error * abs(scale) for (_, part), scale in zip(parts, scales, strict=True)]
     sign = np.sign(scales[0] * scales[1])
     error = np.sqrt(np.maximum(errors[0] ** 2 + errors[1] ** 2 + 2 * sign * rho * errors[0] * errors[1], 1e-24))

@@ -109,11 +109,13 @@ def draw_prompts(prompts: int, draws: int, rng: np.random.Generator) -> Array:
 
 
 def over_prompts(rows: Array) -> Array:
-    """(rows,) mean over the prompts of (rows, prompts), each row over the prompts where it is defined; NaN where none is."""
-    defined = np.isfinite(rows)
-    count = defined.sum(axis=1)
+    """(rows, …) mean over the prompts of (rows, …, prompts), each over the prompts where it is defined; NaN where none is."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(defined, rows, 0.0).sum(axis=1) / count)
+        total = rows.sum(axis=-1)
+        if np.isfinite(total).all():
+            return np.asarray(total / rows.shape[-1])
+        defined = np.isfinite(rows)
+        return np.asarray(np.where(defined, rows, 0.0).sum(axis=-1) / defined.sum(axis=-1))
 
 
 def pigeonhole(replicates: Replicates, rng: np.random.Generator) -> Replicates:

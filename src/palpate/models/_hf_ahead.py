@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared
+from palpate.models._hf_tables import hasten
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +24,8 @@ FIRST, FEWEST, MOST = 2, 8, 32
 """Images in the first part, and in any later one. Part of what shapes a batch: changing them raises BATCHES."""
 TOKENS_AT_ONCE = 24_576
 """Tokens a later part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
-THREADS = 8
+THREADS = 2
+"""More are ready no sooner, for Python lets one run at a time, and each of them stops the thread that feeds the GPU."""
 
 
 class Ahead:
@@ -130,6 +132,6 @@ def _names(images: Sequence[Image]) -> tuple[int, ...]:
 
 def _own(encoder: Encoder) -> Encoder:
     """An encoder with a processor and tokenizer of its own, and the same weights."""
-    processor = copy.deepcopy(encoder.loaded.processor)
+    processor = hasten(copy.deepcopy(encoder.loaded.processor))
     tokenizer = getattr(processor, "tokenizer", processor)
     return Encoder(replace(encoder.loaded, processor=processor, tokenizer=tokenizer), encoder.system)

@@ -168,7 +168,8 @@ def check(measure: Measure, estimates: list[Estimate]) -> None:
         assert all(isinstance(k, str) and isinstance(v, str) for k, v in e.by.items())
         numbers = [x for x in (e.value, e.low, e.high) if x is not None]
         assert all(type(x) is float and math.isfinite(x) for x in numbers)
-        assert (e.value is None) == bool(e.reason), e
+        assert bool(e.reason) == (e.value is None or "by itself" in (e.reason or "")), e
+        assert e.value is None or not e.reason or e.verdict, "beside a number a reason is about the verdict"
         assert (e.low is None) == (e.high is None)
         assert e.value is not None or (e.low is None and e.verdict is None)
         assert e.low is None or e.low <= e.value <= e.high

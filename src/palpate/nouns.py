@@ -336,10 +336,10 @@ class Panel:
 class Estimate:
     """A number with its uncertainty, or the reason why there is none.
 
-    ``value`` None means undefined, and then ``reason`` says why; an undefined value is never shown as 0. ``level`` is
-    the confidence level of [low, high]. ``n_cases`` and ``n_clusters`` are what it rests on, ``n_left_out`` the trials
-    it could not use (errors, no reading). ``verdict`` is a word where the measure has a rule for one. ``mde``, where the value is
-    tested against none: the smallest true effect this sample would find with 80 % power, in the value's units.
+    ``value`` None means undefined, and then ``reason`` says why; an undefined value is never shown as 0. Beside a value ``reason``
+    says why the verdict, a word where the measure has a rule for one, claims less than the interval. ``level`` is the confidence
+    level of [low, high]. ``n_cases`` and ``n_clusters`` are what it rests on, ``n_left_out`` the trials it could not use. ``mde``,
+    where the value is tested against none: the smallest true effect this sample finds with 80 % power, in the value's units.
     """
 
     measure: str

@@ -24,8 +24,9 @@ class Conclusion:
     """What a run says to one of the seven questions, about one model (or pair) on one task and cell.
 
     ``verdict`` is a word of VERDICTS, "no verdict" where the measure gives none, "not measured" where there is no number (then
-    ``why`` says why), "not examined" where nothing in the study speaks to the question. ``null`` is what no skill or no effect
-    would give: a number, or the estimate of it with its own interval. ``beside`` are estimates to be read with the main one.
+    ``why`` says why), "not examined" where nothing in the study speaks to the question. Beside a number ``why`` is why the verdict
+    claims less than the interval. ``null`` is what no skill or no effect would give: a number, or the estimate of it with its
+    interval. ``beside`` are estimates to be read with the main one.
     """
 
     question: int

@@ -50,7 +50,8 @@ class Thresholds:
     criterion_spread: float = 0.1
     """Spread over wordings of the criterion, or of half of d′, in z units: it varies where above this. Proposed."""
     enough: float = 0.8
-    """A knowledge problem: even at its own best threshold balanced accuracy lies, with confidence, below this. Proposed."""
+    """A knowledge problem: even at its own best threshold balanced accuracy lies, with confidence, below this; where the best that
+    any reader can reach is known, below what ``enough_of`` makes of it. Proposed."""
     ignored: float = 0.10
     """The image is ignored only where the share of images that move the answer lies, with confidence, below this. Proposed."""
     blind: float = 0.10
@@ -64,3 +65,8 @@ class Thresholds:
     oracle: float = 0.8
     """A reader that is told the truth must score more than this, with confidence, before "nothing recovered" is said of what it
     read: what it fails to read says nothing of the description. Proposed: the bound of ``enough``."""
+
+    def enough_of(self, best: float | None) -> float:
+        """``enough`` on a task whose best possible balanced accuracy is ``best``: as far on the way from 0.5 to it as ``enough`` is
+        from 0.5 to 1. A model is not blamed for what the images do not hold. None: not known, taken as 1."""
+        return self.enough if best is None else 0.5 + (2 * self.enough - 1) * (best - 0.5)

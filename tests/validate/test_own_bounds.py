@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from scipy.stats import norm
 
 from figures_found import record
+from palpate.measures.knowledge import Knowledge
 from palpate.parts import MeasureSettings, Thresholds
 from planted_at_bound import AtBound, planted
+from planted_margins import Seen
 
 STUDIES = int(os.environ.get("PALPATE_STUDIES", "600"))
 TASKS = 4
@@ -54,3 +58,19 @@ def test_what_is_surely_beyond_a_raised_bound_is_still_called(name):
     shown = [called(case, s, bounds) for s in range(50)]
     record("A bound raised to a fifth of what is there: share of tasks called beyond it", name, share=sum(shown) / (50 * TASKS))
     assert sum(shown) / (50 * TASKS) >= (0.2 if name.startswith("confidence") else 0.6)
+
+
+@pytest.mark.parametrize(("ba", "most"), [(0.741, 0.0), (0.6446, LIMIT), (0.55, 1.0)])
+def test_a_knowledge_problem_is_one_of_what_could_be_known(ba, most):
+    """Best possible .741, bound .645: a model there, or as good as can be, is hardly ever blamed; one at .55 is."""
+    plan = Seen(200, 2, 6, float(2 * norm.ppf(ba)))
+    found = Counter(
+        e.verdict
+        for s in range(STUDIES)
+        for e in Knowledge().measure([replace(plan.panel(s), best_accuracy=0.741)], MeasureSettings(seed=s))
+        if e.measure == "criterion_loss"
+    )
+    share = found["knowledge problem"] / STUDIES
+    record("Best possible 0.741: what a model is said to lack", f"balanced accuracy {ba:.3g}", knowledge_problem=share)
+    assert share <= most
+    assert ba > 0.6 or share >= 0.8

@@ -143,7 +143,20 @@ def with_words(
             yield one.estimate
         else:
             called = name if isinstance(name, str) else name(one.estimate)
-            yield judged(one.estimate, rule.word(one, float(p)), rule.rule(called))
+            found = judged(one.estimate, rule.word(one, float(p)), rule.rule(called))
+            yield alone(found, one.p, float(p), called, rule.about.strip() if isinstance(rule, Ruling) else "")
+
+
+def alone(found: Estimate, p: float, corrected: float, family: str, about: str = "") -> Estimate:
+    """The estimate with, as its reason, that only the correction over its family keeps it from being shown; else as it was.
+
+    So an interval that leaves out no effect never stands beside a word that claims none without saying why. ``about``: what was
+    tested, where it is not the estimate itself.
+    """
+    if found.verdict is None or not p < 1 - found.level <= corrected:
+        return found
+    effect = f"an effect ({about})" if about else "an effect"
+    return replace(found, reason=f"by itself {effect} would be shown; after Holm's correction over {family} it is not")
 
 
 def by_error(

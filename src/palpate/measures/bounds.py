@@ -26,7 +26,7 @@ class Bounds:
     """Worst and best case of the open answers, and which models they leave ranked."""
 
     name: ClassVar[str] = "bounds"
-    question: ClassVar[int] = 3
+    question: ClassVar[int] = 1
     estimates: ClassVar[Mapping[str, str]] = {
         "ba_if_right": "Balanced accuracy of all read trials, had every answer without a definite outcome been right: the upper "
         "bound (ba_all is the lower)",
@@ -131,7 +131,9 @@ def _lead(first: _Ends, second: _Ends, settings: MeasureSettings) -> Tested:
     if low.estimate.value is None or high.estimate.value is None:
         return Tested(low.estimate)
     value = (low.estimate.value + high.estimate.value) / 2
-    mde = None if low.estimate.mde is None or high.estimate.mde is None else max(low.estimate.mde, high.estimate.mde)
+    # A lead is shown by its nearer bound, which lies below it by half of what the open answers leave unknown.
+    unknown = (high.estimate.value - low.estimate.value) / 2
+    mde = None if low.estimate.mde is None or high.estimate.mde is None else unknown + max(low.estimate.mde, high.estimate.mde)
     found = replace(low.estimate, value=value, high=high.estimate.high, mde=mde)
     p = low.p if low.estimate.value > 0 else high.p if high.estimate.value < 0 else 1.0
     return Tested(found, p, (low.narrow[0], high.narrow[1]))

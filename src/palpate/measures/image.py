@@ -12,7 +12,7 @@ from palpate.measures._cells import Cell, cells
 from palpate.measures._estimates import Made, judged, made
 from palpate.measures._linear import CLUSTERED, CLUSTERED_T, DELONG, class_clusters, clusters_in_use, margins, rate, whole
 from palpate.measures._pairing import NULL_IMAGES, change, kind_counts, rerun_floor, same_cell, with_others
-from palpate.measures._tests import Tested, adjusted, by_error, nearest
+from palpate.measures._tests import Tested, adjusted, alone, by_error, nearest
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, score_error, share_interval
@@ -203,7 +203,10 @@ def _with_verdict(one: _Cell, p_moved: float, p_label: float, settings: MeasureS
         f"does not and lies below {bounds.blind:g} ({100 * (2 * level - 1):.3g} % interval)"
     )
     shown = p_moved < 1 - level, p_label < 1 - level
-    return judged(one.moved.estimate, _word(one.moved.estimate, one.label, shown, bounds), rule)
+    found = judged(one.moved.estimate, _word(one.moved.estimate, one.label, shown, bounds), rule)
+    if shown[0]:
+        return alone(found, one.label.p, p_label, "tasks", "label_dependence")
+    return alone(found, one.moved.p, p_moved, "tasks")
 
 
 def _word(found: Estimate, label: Tested, shown: tuple[bool, bool], bounds: Thresholds) -> str | None:

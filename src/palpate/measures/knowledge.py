@@ -86,7 +86,7 @@ def _estimates(cell: Cell, batch: Made, tasks: int, settings: MeasureSettings) -
     said = balanced(cell, cell.right * fitted, fitted.astype(float))
     clusters = class_clusters(cell, fitted)
     why = ONE_CLASS if used.any() else NO_MARGIN
-    yield _loss((own, best, said), clusters, batch, settings, why)
+    yield _loss((own, best, said), clusters, batch, settings, why, cell.panel.best_accuracy)
     yield from map(Tested, shares(batch, "ba_own_threshold", own, clusters.min(axis=0), why, METHOD_FOLDS))
     positive = np.broadcast_to(cell.positive[:, None], used.shape)
     area = linear_auroc(score, positive, used, cluster, cell.clusters)
@@ -96,7 +96,12 @@ def _estimates(cell: Cell, batch: Made, tasks: int, settings: MeasureSettings) -
 
 
 def _loss(
-    rates: tuple[Linear, Linear, Linear], clusters: NDArray[np.int64], batch: Made, settings: MeasureSettings, why: str
+    rates: tuple[Linear, Linear, Linear],
+    clusters: NDArray[np.int64],
+    batch: Made,
+    settings: MeasureSettings,
+    why: str,
+    possible: float | None,
 ) -> Tested:
     """L_crit = BA* − BA_all, prompts averaged, paired by case (METHODS L4). ``rates``: BA* out of fold, BA* in sample, BA_all.
 
@@ -116,25 +121,35 @@ def _loss(
     narrow = max(float(high(s, 2 * batch.level - 1)) for s in (loss, most))
     found = whole(batch, "criterion_loss", loss.value, interval, METHOD_LOSS, why, count)
     bounds = settings.thresholds
-    ruling = _Loss(narrow, float(high(top, batch.level)), bounds, 1 - batch.level)
+    ruling = _Loss(narrow, float(high(top, batch.level)), bounds, 1 - batch.level, possible)
     return by_error(found, interval, null=(0.0, bounds.latent), ruling=ruling)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """threshold problem / knowledge problem / nothing lost / undetermined. The high ends: of the loss at 1 − 2α, and of BA*."""
+    """threshold problem / knowledge problem / nothing lost / undetermined. The high ends: of the loss at 1 − 2α, and of BA*.
+
+    ``possible``: the best that any reader can reach, where that is known.
+    """
 
     narrow_high: float
     best_high: float
     bounds: Thresholds
     alpha: float
+    possible: float | None = None
 
     def rule(self, family: str) -> str:
         near = f"{100 * (1 - 2 * self.alpha):.3g} % interval below {self.bounds.equivalence:g}"
         rule = (
             f"threshold problem where above {self.bounds.latent:g} (Holm over {family}); else, with its {near}, knowledge problem"
         )
-        return f"{rule} where ba_own_threshold lies below {self.bounds.enough:g}, nothing lost otherwise"
+        return f"{rule} where ba_own_threshold lies below {self._enough()}, nothing lost otherwise"
+
+    def _enough(self) -> str:
+        enough = f"{self.bounds.enough:g}"
+        if self.possible is None:
+            return enough
+        return f"{self.bounds.enough_of(self.possible):.3g} (of a possible {self.possible:.3g} what {enough} is of 1, above 0.5)"
 
     def word(self, tested: Tested, p: float) -> str | None:
         low = tested.estimate.low
@@ -144,7 +159,7 @@ class _Loss:
             return "threshold problem"
         if self.narrow_high >= self.bounds.equivalence:
             return "undetermined"
-        return "knowledge problem" if self.best_high < self.bounds.enough else "nothing lost"
+        return "knowledge problem" if self.best_high < self.bounds.enough_of(self.possible) else "nothing lost"
 
 
 def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, tasks: int, bounds: Thresholds, why: str) -> Iterator[Estimate]:
@@ -175,6 +190,9 @@ def _spreads(ba: Linear, area: Linear, clusters: int, batch: Made, tasks: int, b
     over = "" if tasks == 1 else f" at {100 * strict:.4g} % (Bonferroni over {tasks} tasks)"
     rule = f"threshold problem where above {bounds.threshold_problem:g}{over}; else, wording changes what is seen where "
     rule += f"auroc_spread lies above {bounds.fragile:g}"
+    if low > bounds.threshold_problem >= sure:
+        why = f"by itself a threshold problem would be shown; held to {tasks} tasks at once it is not"
+        difference = replace(difference, reason=why)
     yield judged(difference, word, rule)
 
 

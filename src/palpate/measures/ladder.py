@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from palpate.measures._cells import Cell, cells
 from palpate.measures._described import table
 from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
-from palpate.measures._tests import Tested, by_error, with_words
+from palpate.measures._tests import Tested, alone, by_error, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings
 from palpate.rung import Rung
@@ -278,7 +278,7 @@ class _Walk:
                 word = "gain"
             near = equivalent(float(loss.narrow.low), float(loss.narrow.high), margin)
             word = "kept" if word == "no loss shown" and near else word
-            yield judged(found, word, BOTTLENECK.format(margin=margin))
+            yield alone(judged(found, word, BOTTLENECK.format(margin=margin)), losses[i].p, float(adjusted[i]), "the steps")
 
     def _knowledge(self, loss: _Loss) -> float:
         """What is lost of what was there: answers left open fall below guessing, and a stage that guesses has nothing to lose."""

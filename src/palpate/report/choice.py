@@ -3,7 +3,7 @@
 A model is *sound* on a task where it is shown to be better than chance and robust to the wording, is not shown to refuse
 selectively, and, where that was asked, uses the image. The sound one of the highest accuracy is the best supported. Another is "not
 told apart" from it unless ``ba_lead`` says it is behind: its verdicts hold over all pairs of models (Holm), so looking for the best
-costs nothing.
+costs nothing, and whatever the open answers would have been, so that leaving questions open wins and loses nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 from palpate.report import words
 from palpate.report.findings import Finding
+from palpate.report.leads import lead_over, least, with_open_wrong
 from palpate.report.view import ReportView, TaskCard
 
 CAUTION = (
     "On images and wordings like these, against this reference: where a model is best supported it may still not be good enough to "
     "rely on. Accuracy is balanced (0.50 is guessing), with its interval; points are percentage points of it. Read how far its "
-    "accuracy lies below what is possible, and what is wrong among its surest answers."
+    "accuracy lies below what is possible, and what is wrong among its surest answers. In the accuracies an answer left open is "
+    "wrong; “behind” is said only where it holds whatever those answers would have been, and counts them half."
 )
 AGAINST = {1: "{f.verdict} ({f.number})", 2: "{f.verdict} (the wording moves it by {f.short})"}
 NOT_SOUND = {1: "not shown to be better than chance", 2: "not shown to be robust to the wording"}
@@ -59,10 +61,10 @@ def _choice(view: ReportView, task: TaskCard, own: Own) -> Choice:
         )
         return Choice(task.name, "", why, (), tuple((m, ", ".join(reasons[m])) for m in accuracy))
     best = sound[0]
-    ranked = {m: _behind(view, task, m, best) for m in accuracy if m != best}
-    alike = tuple(f"{words.line(m)}, {_number(own, m)}" for m in sound[1:] if not ranked[m])
-    rest = [m for m in accuracy if m != best and (reasons[m] or ranked[m])]
-    against = tuple((m, ", ".join([*([ranked[m]] if ranked[m] else []), *reasons[m]])) for m in rest)
+    apart = {m: _apart(view, task, best, m) for m in accuracy if m != best}
+    alike = tuple(_alike(own, m, apart[m][2]) for m in sound[1:] if not apart[m][0])
+    rest = [m for m in accuracy if m != best and (reasons[m] or apart[m][0])]
+    against = tuple((m, ", ".join([*filter(None, [apart[m][1]]), *reasons[m]])) for m in rest)
     return Choice(task.name, best, _praise(own, best), alike, against)
 
 
@@ -75,6 +77,11 @@ def _accuracy(view: ReportView, task: TaskCard, model: str) -> float | None:
 def _number(own: Own, model: str) -> str:
     f = own[model, 1]
     return f"{f.number} ({f.between})" if f.between else f.number
+
+
+def _alike(own: Own, model: str, smallest: str) -> str:
+    seen = f", though a lead of {smallest} or more would be shown" if smallest else ""
+    return f"{words.line(model)}, {_number(own, model)}{seen}"
 
 
 def _praise(own: Own, model: str) -> str:
@@ -102,15 +109,23 @@ def _reasons(own: Own, model: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _behind(view: ReportView, task: TaskCard, model: str, best: str) -> str:
-    """By how much a model is behind the best, where that is shown; else empty."""
+def _apart(view: ReportView, task: TaskCard, best: str, model: str) -> tuple[bool, str, str]:
+    """(whether the model is shown to be behind the best, by how much or why that is not shown, the smallest lead that would be)."""
     cell = next(iter(words.cells(view, task.name)), "")
-    for first, second, sign, word in ((model, best, -1, "behind"), (best, model, 1, "ahead")):
-        by = {"model": first, "over": second, "task": task.name, "cell": cell}
-        e = words.one(words.unperturbed(view.estimates), "ba_lead", **by)
-        if e is not None and e.value is not None and e.verdict == word:
-            return f"behind by {words.in_points(sign * e.value)}"
-    return ""
+    estimates = words.unperturbed(view.estimates)
+    e = lead_over(estimates, best, model, task.name, cell)
+    if e is None or e.value is None:
+        return False, "", ""
+    wrong = with_open_wrong(estimates, e)
+    open_matters = wrong is not None and abs(wrong - e.value) >= 0.005
+    if e.verdict == "ahead":
+        count = f" ({words.points(wrong, signed=True).lstrip('+')} with open answers wrong)" if open_matters else ""
+        return True, f"behind by {words.in_points(e.value, signed=True).lstrip('+')}{count}", ""
+    said = ""
+    if wrong is not None and wrong >= 0.01 and (e.reason or open_matters):
+        why = "after Holm's correction over all pairs" if e.reason else "were its open answers right"
+        said = f"{words.in_points(wrong, signed=True).lstrip('+')} lower, but not shown to be behind {why}"
+    return False, said, least(e) if e.mde is not None else ""
 
 
 def told(choice: Choice) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palpate.nouns import Estimate
 from palpate.report import described, words
@@ -41,6 +41,11 @@ KNOWS = {
     "nothing lost": "It says what it knows.",
     "undetermined": "These images cannot tell whether it knows more than it says.",
 }
+LITTLE = ("≈", "nothing lost", "It says what it knows; these images cannot tell whether that is little.")
+"""Where nothing is lost, and what it knows is not shown to be more than what would be a knowledge problem: no praise."""
+GUESSED = ("?", "nothing lost, perhaps guessing", "It says what it knows, which these images cannot tell from guessing.")
+BY_ITSELF = "by itself an effect would be shown, not after Holm's correction"
+"""Beside an interval that leaves out no effect, where the verdict, which holds for all tasks at once, does not say so."""
 ABSTAINS = {
     "usable": "Its confidence is of use to abstain by.",
     "misleading": "Its confidence misleads: it is surer where it is wrong.",
@@ -58,7 +63,8 @@ class Finding:
     """One model, one question, one task: symbol and verdict, the number with its interval, and a sentence that says it all.
 
     ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval,
-    ``also`` a second number that the verdict rests on where it differs, ``why`` the reason where nothing was measured.
+    ``also`` a second number that the verdict rests on where it differs, ``why`` the reason where nothing was measured, ``note`` why
+    the verdict claims less than the interval beside it.
     """
 
     model: str
@@ -73,6 +79,7 @@ class Finding:
     between: str = ""
     also: str = ""
     why: str = ""
+    note: str = ""
 
     @property
     def short(self) -> str:
@@ -177,12 +184,12 @@ class _Teller:
         said = CHANCE.get(whole.verdict or "", "No verdict.")
         sentence = (
             f"{self.who} answers {words.score(whole.value)} of {self.about} questions right (both classes weighted alike"
-            f"{_interval(whole, words.interval(whole))}){of_best}; chance is 0.50.{also} {said}"
+            f"{_interval(whole, words.interval(whole))}){of_best}; chance is 0.50.{also} {said}{aside(whole)}"
         )
         verdict, unit = whole.verdict or "no verdict", f" of {words.possible(best)}" if best is not None else ""
         symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.score(whole.value)
-        between = words.interval(whole)
-        return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, between=between, also=short)
+        more = {"between": words.interval(whole), "also": short, "note": _note(whole)}
+        return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, **more)
 
     def wording(self) -> Finding:
         """Q2: how far the wordings scatter, and how far they would anyway."""
@@ -244,6 +251,7 @@ class _Teller:
             size = words.points(abs(difference.value), signed=True).lstrip("+")
             shown = "" if selective else ", which these images do not show to be more than chance"
             parts.append(f"it refuses {size} percentage points more often where the condition is {where}{shown}")
+            parts[-1] += aside(difference, "; ").rstrip(".")
         answers = whole.high is not None and whole.high <= self.view.thresholds.answers
         symbol, verdict = ("✗", "selective") if selective else ("✓", "answers") if answers else ("≈", "leaves some open")
         if not selective and not answers and whole.value == 0:  # none seen, but too few images to promise it
@@ -279,7 +287,20 @@ class _Teller:
         between = words.points_interval(loss, signed=True)
         told += f" ({_level(loss)} interval {between})" if between else ""
         value, _, unit = words.in_points(loss.value, signed=True).partition(" ")
-        return self._told(6, loss, KNOWS, told, value, f" {unit}", between, f"{self._inside()} {self._described()}".rstrip())
+        more = f"{self._inside()} {self._described()}".rstrip()
+        found = self._told(6, loss, KNOWS, told, value, f" {unit}", between, more)
+        if loss.verdict != "nothing lost" or (little := self._little(own)) is None:
+            return found
+        sentence = f"{told}. {little[2]}{aside(loss)}{more}"
+        return replace(found, symbol=little[0], verdict=little[1], sentence=sentence)
+
+    def _little(self, own: Estimate) -> tuple[str, str, str] | None:
+        """What "nothing lost" amounts to where the model is not shown to know much; None where it is."""
+        whole = self.get("ba_all")
+        if whole is not None and whole.verdict in STEADY:
+            return GUESSED
+        enough = self.view.thresholds.enough_of(self.task.best_accuracy)
+        return LITTLE if own.low is not None and own.low <= enough else None
 
     def _described(self) -> str:
         """What its descriptions carry, in sentences; empty where nothing read them."""
@@ -329,8 +350,9 @@ class _Teller:
     ) -> Finding:
         verdict = e.verdict or "no verdict"
         symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
-        sentence = f"{told}. {said.get(verdict, 'No verdict.')}{more}"
-        return Finding(self.model, question, self.task.name, symbol, verdict, number, sentence, unit=unit, between=between)
+        sentence = f"{told}. {said.get(verdict, 'No verdict.')}{aside(e)}{more}"
+        name = self.task.name
+        return Finding(self.model, question, name, symbol, verdict, number, sentence, unit=unit, between=between, note=_note(e))
 
 
 def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Finding:
@@ -350,17 +372,29 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
         "worse": f"worse by {size} of balanced accuracy",
         "equivalent": f"the same within ±{margin} of balanced accuracy ({signed})",
     }.get(verdict, f"{words.in_points(e.value, signed=True)} of balanced accuracy, too uncertain for a verdict")
-    sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".")
+    sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".") + aside(e)
     least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))
     if verdict in ("undetermined", "equivalent") and least is not None and least.value is not None:
         sentence += f" These images would show differences of {words.points(least.value)} points and more (4 times out of 5)."
     wider = index.get(("delta_ba_all_over_wordings", frozenset(e.by.items())))
     if wider is not None and wider.low is not None:
-        sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}."
+        sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}.{aside(wider)}"
     relation = RELATIONS.get(e.by.get("relation", ""), "")
     sentence += f" {relation}" if relation else ""
     symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
-    return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, f" {unit}", between)
+    return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, f" {unit}", between, note=_note(e))
+
+
+def aside(e: Estimate, before: str = " ") -> str:
+    """Why the verdict claims less than the interval, as a sentence to put after it; empty where it does not."""
+    if e.value is None or not e.reason:
+        return ""
+    said = words.line(e.reason)
+    return f"{before}{said if before.strip() else said[:1].upper() + said[1:]}."
+
+
+def _note(e: Estimate) -> str:
+    return BY_ITSELF if e.value is not None and e.reason else ""
 
 
 def why_not(e: Estimate | None) -> str:

@@ -21,6 +21,7 @@ from palpate.report.charts import Drawn, further_charts, opening_charts
 from palpate.report.choice import CAUTION, choices
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
+from palpate.report.leads import ABOUT, HEADS, leads
 from palpate.report.pictures import pictures
 from palpate.report.questions import MEASURED, Question, questions
 from palpate.report.view import Example, ExampleAnswer, ReportView
@@ -75,6 +76,9 @@ def render_html(view: ReportView) -> str:
             matrix=_matrix(view, found),
             choices=choices(view, found),
             choice_caution=CAUTION,
+            leads=leads(view),
+            about_leads=ABOUT,
+            lead_heads=HEADS,
             tables=_by_task(view, found),
             labels=words.labels(view),
             titles=words.titles(view),

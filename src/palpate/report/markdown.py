@@ -10,6 +10,7 @@ from palpate.report import datacard, words
 from palpate.report.choice import CAUTION, choices, told
 from palpate.report.comparability import comparability
 from palpate.report.findings import Finding, Group, findings, summary
+from palpate.report.leads import ABOUT, HEADS, leads
 from palpate.report.questions import MEASURED, QUESTIONS, Question, questions
 from palpate.report.view import Example, ReportView
 
@@ -92,9 +93,28 @@ def _section(view: ReportView, question: Question, found: Sequence[Finding]) -> 
     if question.number == 1:
         cautions = [(titles[t.name], cell, text) for t in view.tasks for cell, text in t.cautions.items()]
         lines += [text for t, cell, words_ in cautions for text in (f"> {_inert(t)}, “{_inert(cell)}”: {_inert(words_)}", "")]
-        lines += _by_wording(view)
+        lines += [*_ahead(view), *_by_wording(view)]
     lines += [*_table(NUMBERS, (_row(e) for e in rows if "prompt" not in e.by)), ""]
     return lines
+
+
+def _ahead(view: ReportView) -> list[str]:
+    """Every two models of a task."""
+    titles = words.titles(view)
+    rows = [
+        (
+            titles[task],
+            p.first,
+            p.over,
+            f"{p.verdict}: {p.why}" if p.why else p.verdict,
+            f"{p.lead} ({p.between})",
+            p.wrong,
+            p.least,
+        )
+        for task, pairs in leads(view)
+        for p in pairs
+    ]
+    return ["### Which model is ahead of which?", "", ABOUT, "", *_table(("task", *HEADS), rows), ""] if rows else []
 
 
 def _by_wording(view: ReportView) -> list[str]:
@@ -123,8 +143,7 @@ def _short(e: Estimate | None) -> str:
 
 def _row(e: Estimate) -> tuple[str, ...]:
     value = words.NOT_MEASURED if e.value is None else words.number(e.value)
-    told = e.verdict or e.reason or ""
-    return e.measure, words.of(e), value, words.bounds(e), str(e.n_cases), str(e.n_clusters), str(e.n_left_out), told
+    return e.measure, words.of(e), value, words.bounds(e), str(e.n_cases), str(e.n_clusters), str(e.n_left_out), words.ruled(e)
 
 
 def _examples(view: ReportView) -> list[str]:

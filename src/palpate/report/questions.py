@@ -42,6 +42,9 @@ QUESTIONS: tuple[Question, ...] = (
             "ba_all",
             "ba_answered",
             "coverage",
+            "ba_lead",
+            "ba_bounds",
+            "ba_if_right",
             "accuracy_all",
             "accuracy_answered",
             "accuracy_share_of_best",
@@ -120,9 +123,6 @@ QUESTIONS: tuple[Question, ...] = (
             "hedge_rate",
             "unparsed_rate",
             "off_topic_rate",
-            "ba_bounds",
-            "ba_if_right",
-            "ba_lead",
             "error_rate",
             "reading_kappa",
             "reading_agreement",
@@ -207,7 +207,8 @@ QUESTIONS: tuple[Question, ...] = (
         "score. "
         "Threshold problem: surely more (by over {latent} points), so it knows more than it says. Knowledge problem: no "
         "more, and surely "
-        "below {enough} even so. Nothing lost: no more, and not that little. Where inner states were kept, a linear probe "
+        "below {enough} even so; where the best possible is known, below the same share of the way to it. Nothing lost: "
+        "no more, and not surely that little. Where inner states were kept, a linear probe "
         "reads every stage inside the model on the same "
         "images, out of fold, from the image at the top to the answer at the bottom: where the line turns left, what the "
         "stages "

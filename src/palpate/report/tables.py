@@ -129,7 +129,7 @@ def render_estimates(estimates: Iterable[Estimate]) -> str:
         interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
         value = "–" if e.value is None else f"{e.value:.3f}"
         of = ", ".join(f"{k}={v}" for k, v in e.by.items())
-        rows.append((e.measure, of, value, interval, str(e.n_cases), str(e.n_clusters), e.verdict or e.reason or ""))
+        rows.append((e.measure, of, value, interval, str(e.n_cases), str(e.n_clusters), words.ruled(e)))
     return render(*fitting_rows(heads, rows, right=("value", "cases", "groups"), of=2, says=6))
 
 
@@ -147,6 +147,7 @@ def render_conclusions(conclusions: Iterable[Conclusion]) -> str:
             interval = f"{e.low:.3f} – {e.high:.3f}" if e.low is not None and e.high is not None else ""
             find = "" if c.mde is None else f"{c.mde:.3f}"
             rows.append((of, c.verdict, e.measure, f"{e.value:.3f}", interval, _null(c.null), find))
+            silent += [Text(f"{of}: {c.verdict}: {c.why}")] if c.why else []
         parts += [
             Text(TITLES[question], style="bold"),
             *fitting_rows(CONCLUDED, rows, right=("value", "would find")),

@@ -130,6 +130,10 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
     things += [Text(f"not measured, {n} of {len(found)} verdicts: {why}", style="yellow") for why, n in unmeasured(found)]
     missing = [q.title for q in QUESTIONS if not any(f.question == q.number for f in found)]
     things += [Text(""), Text(words.HOW_TO_READ, style="dim")]
+    beside = sum(bool(f.note) for f in found)
+    things += (
+        [Text(f"{words.count(beside, 'interval')} by itself would show an effect; after Holm's correction: not.")] if beside else []
+    )
     things += [Text(f"Not examined: {' '.join(missing)}", style="dim")] if missing else []
     things += [Text(f"error, {n:,} times: {words.line(cause)}", style="red") for cause, n in view.counts.errors.items()]
     things += [Text(left) for left in [words.left_out(view)] if left]

@@ -157,6 +157,11 @@ def bounds(e: Estimate) -> str:
     return f"{number(e.low)}–{number(e.high)}" if e.low >= 0 else f"{number(e.low)} to {number(e.high)}"
 
 
+def ruled(e: Estimate) -> str:
+    """Its verdict and, where there is one, the reason beside it."""
+    return "; ".join(filter(None, (e.verdict, e.reason)))
+
+
 def level(view: ReportView) -> str:
     """The confidence level as per cent."""
     levels = {e.level for e in view.estimates}

@@ -76,3 +76,32 @@ def test_a_lone_model_and_a_single_class_have_reasons():
     found = named(Planted(30).panel())
     assert "no other model" in found["ba_lead"].reason
     assert "one class" in named(panel(np.full((8, 2), POSITIVE), np.ones(8)))["ba_bounds"].reason
+
+
+def test_a_lead_that_would_be_shown_is_larger_by_half_of_what_the_open_answers_leave_unknown():
+    plan = Planted(150, 1, 4, 0.8)
+    first, second = (plan.panel(7 + i, model=m, cases_seed=1) for i, m in enumerate("ab"))
+    closed = named(first, second)["ba_lead"]
+    assert closed.mde == pytest.approx((closed.high - closed.low) / 2 * (1.96 + 0.84) / 1.96, rel=0.03)
+    open_ = np.random.default_rng(0).random(first.outcome.shape) < 0.2
+    shy = replace(first, outcome=np.where(open_, REFUSED, first.outcome))
+    some = named(shy, second)["ba_lead"]
+    unknown = open_.mean() / 2
+    assert some.mde == pytest.approx(closed.mde + unknown, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refusing", [0.0, 0.15])
+def test_such_a_lead_is_shown_in_four_of_five_studies(refusing):
+    """Accuracies are of the answered: open answers count half, so a lead is d · (1 − the share left open)."""
+    plan = Planted(150, 1, 4, 0.8, refusal=(refusing, refusing))
+    pair = [plan.panel(900 + i, model=m, cases_seed=1) for i, m in enumerate("ab")]
+    wanted = named(*pair)["ba_lead"].mde
+    better = replace(plan, accuracy=0.8 - wanted / (1 - refusing))
+    shown = 0
+    for s in range(200):
+        first = plan.panel(2 * s, model="a", cases_seed=s)
+        found = named(first, better.panel(2 * s + 1, model="b", cases_seed=s))["ba_lead"]
+        shown += found.verdict == "ahead"
+    print(f"refusing {refusing}: lead {wanted:.3f} shown in {shown / 200:.2f}")
+    assert 0.7 <= shown / 200 <= 0.9

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from palpate.measures.knowledge import Knowledge
 from palpate.measures.wording import Wording
 from palpate.nouns import Panel
-from palpate.parts import Measure, MeasureSettings
+from palpate.parts import Measure, MeasureSettings, Thresholds
 from palpate.stats.threshold import best_thresholds
 from planted import Planted, panel
 from planted_margins import Seen
@@ -111,3 +111,29 @@ def test_undefined_is_a_reason_never_a_number(one, why):
 def test_no_knowledge_at_all_is_no_threshold_problem():
     words = [of(Seen(60, 2, 4, 0.0, criterion=(1.0,) * 4).panel(s))["criterion_loss"].verdict for s in range(20)]
     assert words.count("threshold problem") <= 2
+
+
+@pytest.mark.parametrize(
+    ("signal", "word", "where_known"),
+    [
+        (2 * norm.ppf(0.741), "knowledge problem", "nothing lost"),  # all that is in the images, and says it
+        (2 * norm.ppf(0.70), "knowledge problem", "nothing lost"),
+        (0.3, "knowledge problem", "knowledge problem"),  # .56 of a possible .741
+    ],
+)
+def test_a_model_is_not_blamed_for_what_the_images_do_not_hold(signal, word, where_known):
+    """At a best possible .741 the bound is .645: 60 % of the way from guessing to it, as .8 is to 1."""
+    one = Seen(400, 2, 6, signal).panel(5)
+    assert of(one)["criterion_loss"].verdict == word
+    known = of(replace(one, best_accuracy=0.741))["criterion_loss"]
+    assert known.verdict == where_known
+    assert "below 0.645 (of a possible 0.741 what 0.8 is of 1, above 0.5)" in known.method
+    assert known.value == of(one)["criterion_loss"].value
+
+
+def test_enough_is_the_same_share_of_the_way_from_guessing_to_the_best_possible():
+    bounds = Thresholds()
+    assert bounds.enough_of(None) == bounds.enough_of(1.0) == bounds.enough == 0.8
+    assert bounds.enough_of(0.75) == pytest.approx(0.65)
+    assert bounds.enough_of(0.5) == 0.5
+    assert Thresholds(enough=0.9).enough_of(0.75) == pytest.approx(0.7)

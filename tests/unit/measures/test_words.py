@@ -70,3 +70,20 @@ def test_a_p_is_its_own_verdict():
     )
     assert [e.verdict for e in found] == ["matters", "no effect shown"]
     assert found[0].method.endswith("p below 0.05 after Holm over cells")
+
+
+def test_where_only_the_correction_takes_the_word_it_is_said_beside_it():
+    p = [0.03, 0.011, 0.6, 0.001]
+    tests = [_tests.Tested(estimate(0.2, task=f"t{k}"), one, (0.0, 0.4)) for k, one in enumerate(p)]
+    found = list(with_words(tests, lambda e: Ruling(("better", "worse"), ALPHA, 0.05)))
+    assert [e.verdict for e in found] == ["undetermined", "better", "undetermined", "better"]
+    said = "by itself an effect would be shown; after Holm's correction over tasks it is not"
+    assert [e.reason for e in found] == [said, None, None, None]
+    alone = list(with_words(tests[:1], lambda e: Ruling(("better", "worse"), ALPHA, 0.05)))
+    assert (alone[0].verdict, alone[0].reason) == ("better", None)
+
+
+def test_it_is_said_of_what_was_tested():
+    ruling = Ruling(("above", "below"), ALPHA, 0.05, 0.5, about="ba_answered ")
+    tests = [_tests.Tested(estimate(0.5, task=f"t{k}"), p, (0.4, 0.6), other=0.6) for k, p in enumerate((0.03, 0.9))]
+    assert "by itself an effect (ba_answered) would be shown" in next(iter(with_words(tests, lambda e: ruling))).reason

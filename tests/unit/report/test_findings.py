@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
 from palpate.nouns import Estimate
 from palpate.registry import parts
 from palpate.report import words
-from palpate.report.findings import CHANCE, RELATIONS, WORDINGS, Finding, findings, summary, tally, unmeasured
+from palpate.report.findings import BY_ITSELF, CHANCE, RELATIONS, WORDINGS, Finding, findings, summary, tally, unmeasured
+from palpate.report.html import render_html
 from palpate.report.questions import MEASURED, QUESTIONS
 from palpate.report.view import ReportView
 from synthetic_report import MODELS, NO_ANSWER, TASKS, estimate
@@ -270,3 +272,38 @@ def test_the_part_of_the_wording_that_surely_moves_it_most_is_named() -> None:
     found = {(f.model, f.task): f.sentence for f in findings(examined_whole()) if f.question == 2}
     assert "What moves it most: polarity, negated instead of affirmative (−9 points)." in found[MODELS[1], TASKS[0][0]]
     assert "What moves it most" not in found[MODELS[0], TASKS[0][0]], "nothing is named that is not sure"
+
+
+HOLM = "by itself an effect would be shown; after Holm's correction over tasks it is not"
+
+
+def test_an_interval_without_0_and_no_verdict_say_why_beside_each_other(view: ReportView) -> None:
+    e = replace(estimate("delta_ba_all", 0.06, 0.05, "undetermined", **PAIR), reason=HOLM)
+    cut = replace(view, models=view.models[:2], tasks=view.tasks[:1], estimates=(e,), examples=())
+    f = next(f for f in findings(cut) if f.question == 4)
+    assert "interval 1 to 11). By itself an effect would be shown; after Holm's correction over tasks it is not." in f.sentence
+    assert f.note == BY_ITSELF
+    assert f"; {BY_ITSELF}</small>" in unescape(render_html(cut))
+    (without,) = [f for f in findings(replace(cut, estimates=(replace(e, reason=None),))) if f.question == 4]
+    assert (without.note, "By itself" in without.sentence) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [(1, ("ba_all",)), (5, ("image_dependence",)), (6, ("criterion_loss", "ba_own_threshold")), (7, ("auroc_failure",))],
+)
+def test_every_question_says_it(view: ReportView, question: int, names: tuple[str, ...]) -> None:
+    by = {**BY, "confidence": "margin"} if question == 7 else BY
+    measured = [replace(estimate(name, 0.6, 0.05, "undetermined", **by), reason=HOLM) for name in names]
+    null = estimate("image_dependence", 0.1, 0.05, **BY, null_image="blank")
+    f = found(view, question, *measured, null)
+    assert f.note == BY_ITSELF
+    assert "after Holm's correction over tasks it is not." in f.sentence
+
+
+def test_refusals_say_it_of_the_difference_between_the_classes(view: ReportView) -> None:
+    difference = replace(estimate("refusal_difference", 0.05, 0.04, "not shown to be selective", **BY), reason=HOLM)
+    f = found(view, 3, estimate("refusal_rate", 0.1, 0.03, **BY), difference)
+    assert f.sentence.endswith(
+        "more than chance; by itself an effect would be shown; after Holm's correction over tasks it is not."
+    )

@@ -132,3 +132,29 @@ def test_the_first_table_tells_models_of_one_verdict_apart(view: ReportView) -> 
     for name, value in scores.items():
         assert f'brain tumour <span class="whole">{value:.2f} of 0.975</span>' in rows[name]
         assert [other for other in scores.values() if f"{other:.2f} of" in rows[name]] == [value]
+
+
+def knows(view: ReportView, own: float, accuracy: str, best: float | None) -> Finding:
+    by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}
+    measured = (("ba_all", own, accuracy), ("criterion_loss", 0.0, "nothing lost"), ("ba_own_threshold", own, None))
+    estimates = tuple(made(name, value, verdict, by) for name, value, verdict in measured)
+    tasks = (replace(view.tasks[0], best_accuracy=best),)
+    return next(f for f in findings(replace(view, models=view.models[:1], tasks=tasks, estimates=estimates)) if f.question == 6)
+
+
+@pytest.mark.parametrize(
+    ("own", "accuracy", "best", "symbol", "verdict"),
+    [
+        (0.70, "above chance", 0.741, "✓", "nothing lost"),
+        (0.65, "above chance", 0.741, "≈", "nothing lost"),  # .64 to .66: .645 is among them
+        (0.70, "above chance", None, "≈", "nothing lost"),
+        (0.90, "above chance", None, "✓", "nothing lost"),
+        (0.57, "undetermined", 0.741, "?", "nothing lost, perhaps guessing"),
+    ],
+)
+def test_to_say_all_one_knows_is_praise_where_that_is_not_little(
+    view: ReportView, own: float, accuracy: str, best: float | None, symbol: str, verdict: str
+) -> None:
+    f = knows(view, own, accuracy, best)
+    assert (f.symbol, f.verdict) == (symbol, verdict)
+    assert ("these images cannot tell" in f.sentence) == (symbol != "✓")

@@ -188,3 +188,11 @@ def test_a_model_named_in_bad_faith_breaks_no_line(bad: str) -> None:
         advance(Tally(1, 1, 0, 0, bad))
     assert out.getvalue().count("\n") == 1
     assert ESCAPE not in out.getvalue()
+
+
+def test_it_is_said_where_only_the_correction_keeps_an_effect_from_being_shown(view: ReportView) -> None:
+    told = "by itself would show an effect; after Holm's correction: not."
+    assert told not in render_summary(view)
+    first = view.estimates[0]
+    held = replace(first, reason="by itself an effect would be shown; after Holm's correction over tasks it is not")
+    assert f"1 interval {told}" in render_summary(replace(view, estimates=(held, *view.estimates[1:])))

@@ -17,7 +17,7 @@ from palpate.stats.influence import Linear, change_interval, ratio, share_interv
 from palpate.stats.intervals import Interval
 from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import linear_auroc
-from palpate.stats.threshold import right_in_sample, right_out_of_fold
+from palpate.stats.threshold import right_sides
 
 FOLDS = 10
 POSITIVE, NEGATIVE = OUTCOME_CODE[Outcome.POSITIVE], OUTCOME_CODE[Outcome.NEGATIVE]
@@ -140,9 +140,9 @@ def rethresholded(cell: Cell, seed: int) -> Rival:
     score, label = margins(cell), cell.panel.label
     used = np.isfinite(score) & (cell.seen > 0)
     fold = grouped_folds(label, cell.panel.cluster, FOLDS, generator(seed, cell.panel.task, "folds"))
-    right = right_out_of_fold(score, label, used, fold)
+    right, in_sample = right_sides(score, label, used, fold)
     fitted = np.isfinite(right)
-    return Rival(np.nan_to_num(right), fitted, np.nan_to_num(right_in_sample(score, label, used)))
+    return Rival(np.nan_to_num(right), fitted, np.nan_to_num(in_sample))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from palpate.measures._cells import Cell
 from palpate.nouns import Estimate, Panel
 from palpate.stats.intervals import Interval
-from palpate.stats.resampling import Array, over_prompts
+from palpate.stats.resampling import Array, clusters_with_any, over_prompts
 
 ONE_CLUSTER = "all cases belong to one group (patient or slide): nothing says how another would differ"
 ONE_CLUSTER_OF_CLASS = (
@@ -102,8 +102,7 @@ def made(cell: Cell, level: float) -> Made:
     seen = cell.seen > 0
     any_prompt = seen.any(axis=1)
     cases = [int(any_prompt.sum()), *map(int, seen.sum(axis=0))]
-    cluster = cell.panel.cluster
-    clusters = [int(np.unique(cluster[kept]).size) for kept in (any_prompt, *seen.T)]
+    clusters = clusters_with_any(np.column_stack([any_prompt, seen]), cell.panel.cluster, cell.clusters).tolist()
     left_out = cell.left_out
     return Made(place(cell.panel, cell.name), level, cell.prompts, cases, clusters, [int(left_out.sum()), *map(int, left_out)])
 

@@ -13,7 +13,7 @@ from palpate.measures._estimates import Made, one_cluster
 from palpate.nouns import OUTCOME_CODE, Estimate, Outcome
 from palpate.stats.influence import Linear, ratio, share_interval
 from palpate.stats.intervals import Interval
-from palpate.stats.resampling import Array
+from palpate.stats.resampling import Array, clusters_with_any
 
 CLUSTERED = "cluster-robust variance, Wilson interval on the effective sample size"
 CLUSTERED_T = "cluster-robust variance, t interval"
@@ -62,22 +62,14 @@ def balanced(cell: Cell, right: Array, used: Array) -> Linear:
 
 def class_clusters(cell: Cell, used: Flags) -> NDArray[np.int64]:
     """(2, P + 1) clusters of each class (0 absent, 1 present) with a case in use: under any prompt, then under each."""
-    columns = np.concatenate([used.any(axis=1, keepdims=True), used], axis=1)
-    counts = np.zeros((2, columns.shape[1]), np.int64)
-    for label in (0, 1):
-        rows = cell.panel.label == label
-        present = np.zeros((cell.clusters, columns.shape[1]), bool)
-        np.logical_or.at(present, cell.panel.cluster[rows], columns[rows])
-        counts[label] = present.sum(axis=0)
-    return counts
+    columns = np.column_stack([used.any(axis=1), used])
+    by_class = np.stack([columns & (cell.panel.label == label)[:, None] for label in (0, 1)], axis=1)
+    return clusters_with_any(by_class, cell.panel.cluster, cell.clusters)
 
 
 def clusters_in_use(cell: Cell, used: Flags) -> NDArray[np.int64]:
     """(P + 1) clusters with a case in use: under any prompt, then under each."""
-    columns = np.concatenate([used.any(axis=1, keepdims=True), used], axis=1)
-    present = np.zeros((cell.clusters, columns.shape[1]), bool)
-    np.logical_or.at(present, cell.panel.cluster, columns)
-    return np.asarray(present.sum(axis=0), np.int64)
+    return clusters_with_any(np.column_stack([used.any(axis=1), used]), cell.panel.cluster, cell.clusters)
 
 
 def shares(

@@ -208,13 +208,14 @@ def shifts(
     clusters: Array,
     floors: Array,
     *,
-    why: str = "",
+    why: str | Sequence[str] = "",
     limits: tuple[float, float] = (-1.0, 1.0),
     least: float = 0.0,
 ) -> list[Tested]:
     """K differences or effects from (…, K) replicates, tested against 0 (or, with ``least``, against anything up to that size).
 
-    ``floors`` (K,): the variance of one discordant cluster; ``clusters`` (K,) those each rests on, fewer than two: undefined.
+    ``floors`` (K,): the variance of one discordant cluster; ``clusters`` (K,) those each rests on, fewer than two: undefined,
+    and ``why`` says why: of all, or of each.
     """
     level, value = blanks[0].level, rows.value
     variance, informative = bootstrap_variance(rows, clusters), informative_clusters(rows)
@@ -228,7 +229,7 @@ def share(blank: Estimate, rows: Replicates, clusters: float, *, null: float | N
 
 
 def shares(
-    blanks: Sequence[Estimate], rows: Replicates, clusters: Array, *, null: float | None = None, why: str = ""
+    blanks: Sequence[Estimate], rows: Replicates, clusters: Array, *, null: float | None = None, why: str | Sequence[str] = ""
 ) -> list[Tested]:
     """K proportions from (…, K) replicates, tested against ``null`` where there is one; ``clusters`` as in ``shifts``."""
     level, value = blanks[0].level, rows.value
@@ -249,7 +250,7 @@ def _tested(
     intervals: tuple[Interval, Interval],
     away: Array | None,
     limits: tuple[float, float],
-    why: str,
+    why: str | Sequence[str],
 ) -> list[Tested]:
     """``away`` (K,): how far each lies from what it is tested against; None where it is tested against nothing."""
     low, high, *narrow = (np.clip(end, *limits) for i in intervals for end in (i.low, i.high))
@@ -262,7 +263,7 @@ def _tested(
     found = []
     for at, blank in enumerate(blanks):
         if clusters[at] < 2 or not math.isfinite(value[at]):
-            reason = one_cluster(blank.n_clusters) if clusters[at] == 1 else why
+            reason = one_cluster(blank.n_clusters) if clusters[at] == 1 else why if isinstance(why, str) else why[at]
             found.append(Tested(finished(replace(blank, value=NAN, low=NAN, high=NAN), reason)))
             continue
         least = float(mde[at]) if math.isfinite(mde[at]) else None
@@ -286,8 +287,12 @@ def undefined(batch: Made, names: Iterable[str], why: str, method: str, **by: st
 
 def case_sums(cell: Cell, draws: Draws, columns: Sequence[Array]) -> Replicates:
     """(…, K) replicated sums over cases of (n,) columns, the first of which says which cases count; class balance kept."""
-    table = cell.by_class([column[:, None] for column in columns])
-    return draws.replicate(cell, table).map(lambda rows: rows.sum(axis=1)[:, 0])
+    return sums_of(cell, draws, [column[:, None] for column in columns]).map(lambda rows: rows[:, 0])
+
+
+def sums_of(cell: Cell, draws: Draws, columns: Sequence[Array]) -> Replicates:
+    """(…, S, K) the same for S statistics side by side, from (n, S) columns."""
+    return draws.replicate(cell, cell.by_class(columns)).map(lambda rows: rows.sum(axis=1))
 
 
 def ratio(sums: Replicates, top: int, bottom: int) -> Replicates:

@@ -18,7 +18,6 @@ from palpate.measures._linear import (
     Flags,
     class_clusters,
     class_rates,
-    clusters_in_use,
     margins,
     whole,
 )
@@ -28,7 +27,7 @@ from palpate.parts import MeasureSettings
 from palpate.stats.calibration import CalibrationError, calibration_error, calibration_line, equal_bins, logistic, platt_out_of_fold
 from palpate.stats.folds import grouped_folds
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval
-from palpate.stats.resampling import Array, cluster_sums, generator
+from palpate.stats.resampling import Array, cluster_sums, clusters_with_any, generator
 
 FOLDS, BINS, NULL_DRAWS = 5, 10, 400
 WORDS = ("underconfident", "overconfident")
@@ -113,8 +112,7 @@ def _error(
     value, null, low, high = (_first_mean([getattr(c, k) for c in columns]) for k in ("value", "null", "null_low", "null_high"))
     low[0] = high[0] = np.nan  # the prompts' errors are not independent: no band for their mean
     none = np.full(value.shape, np.nan)
-    influence = np.stack([_influence(c, cell, used[:, p]) for p, c in enumerate(columns)], axis=1)
-    corrected = Linear(value[1:] - null[1:], influence).with_mean()
+    corrected = Linear(value[1:] - null[1:], _influence(columns, cell, used)).with_mean()
     interval = change_interval(corrected, 0.0, np.maximum(clusters, 1), batch.level)
     yield from _listed("ece", value, none, none, "10 bins of equally many; no interval", clusters, batch, why)
     yield from _listed("ece_null", null, low, high, METHOD_NULL, clusters, batch, why)
@@ -130,22 +128,26 @@ def _bins(cell: Cell, probability: Array, used: Flags, batch: Made, why: str) ->
         for name in ("present_in_bin", "said_in_bin"):
             yield batch.estimate(name, 0, np.nan, NOTHING, how, why)
         return
-    for at in range(int(place.max(initial=-1)) + 1):
-        mine = place == at
-        top, bottom = ((mine & flag).sum(axis=1).astype(float)[:, None] for flag in (present, used))
-        share = ratio(top, bottom, cell.panel.cluster, cell.clusters)
-        clusters, cases = int(clusters_in_use(cell, mine)[0]), int(mine.any(axis=1).sum())
-        observed = whole(batch, "present_in_bin", share.value, share_interval(share, clusters, batch.level), how, why, clusters)
-        said = whole(batch, "said_in_bin", float(probability[mine].mean()), None, "mean; no interval", why, clusters)
+    bins = range(int(place.max(initial=-1)) + 1)
+    top, bottom = (np.stack([((place == at) & f).sum(axis=1) for at in bins], axis=1).astype(float) for f in (present, used))
+    share = ratio(top, bottom, cell.panel.cluster, cell.clusters)
+    cases = (bottom > 0).sum(axis=0).tolist()
+    clusters = clusters_with_any(bottom > 0, cell.panel.cluster, cell.clusters).tolist()
+    interval = share_interval(share, clusters, batch.level)
+    for at in bins:
+        rests = clusters[at]
+        observed = whole(batch, "present_in_bin", share.value[at], interval[at], how, why, rests)
+        said = whole(batch, "said_in_bin", float(probability[place == at].mean()), None, "mean; no interval", why, rests)
         for found in (observed, said):
-            yield replace(found, by={**found.by, "bin": str(at + 1)}, n_cases=cases, n_clusters=clusters)
+            yield replace(found, by={**found.by, "bin": str(at + 1)}, n_cases=cases[at], n_clusters=rests)
 
 
-def _influence(error: CalibrationError, cell: Cell, used: Flags) -> Array:
-    """(clusters,) how far each moves the error, the bins' signs as they are: too wide, never too narrow, where none is off."""
+def _influence(errors: Sequence[CalibrationError], cell: Cell, used: Flags) -> Array:
+    """(clusters, P) how far each moves the errors, the bins' signs as they are: too wide, never too narrow, where none is off."""
     each = np.zeros(used.shape)
-    if np.isfinite(error.value):
-        each[used] = (error.signed - error.value) / error.signed.size
+    for p, error in enumerate(errors):
+        if np.isfinite(error.value):
+            each[used[:, p], p] = (error.signed - error.value) / error.signed.size
     return cluster_sums(each, cell.panel.cluster, cell.clusters)
 
 

@@ -16,7 +16,7 @@ from palpate.measures._tests import Ruling, Tested, by_error, clusters_of, neare
 from palpate.nouns import Estimate, Outcome, Panel
 from palpate.parts import Headline, MeasureSettings, Thresholds
 from palpate.stats.influence import Linear, change_interval, ratio, score_error, share_interval
-from palpate.stats.resampling import Array
+from palpate.stats.resampling import Array, clusters_with_any
 from palpate.stats.selective import accepted, augrc, failure_auroc, risk_at
 
 COVERAGE = 0.8
@@ -69,10 +69,7 @@ class _Answers:
 
     def counts(self, kept: Flags) -> NDArray[np.int64]:
         """(P + 1) clusters with a row in ``kept``: under any prompt, then under each."""
-        columns = np.concatenate([kept.any(axis=1, keepdims=True), kept], axis=1)
-        present = np.zeros((self.clusters, columns.shape[1]), bool)
-        np.logical_or.at(present, self.cluster, columns)
-        return np.asarray(present.sum(axis=0), np.int64)
+        return clusters_with_any(np.column_stack([kept.any(axis=1), kept]), self.cluster, self.clusters)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -142,13 +139,16 @@ def _curve(answers: _Answers, batch: Made, why: str) -> Iterator[Estimate]:
     if not answers.used.any():
         yield whole(batch, "risk_at_coverage", np.nan, None, how, why, 0)
         return
+    risks, clusters = [], []
     for coverage in CURVE:
         kept = accepted(answers.confidence, answers.used, coverage)
-        risk = ratio(kept * ~answers.right, kept, answers.cluster, answers.clusters).mean()
-        clusters = round(float(answers.counts(kept > 0)[1:][answers.used.any(axis=0)].mean()))
-        interval = share_interval(risk, clusters, batch.level)
-        found = whole(batch, "risk_at_coverage", risk.value, interval, how, why, clusters)
-        yield replace(found, by={**found.by, "coverage": f"{coverage:g}"}, n_clusters=clusters)
+        risks.append(ratio(kept * ~answers.right, kept, answers.cluster, answers.clusters).mean())
+        clusters.append(round(float(answers.counts(kept > 0)[1:][answers.used.any(axis=0)].mean())))
+    risk = Linear(np.stack([r.value for r in risks]), np.stack([r.influence for r in risks], axis=-1))
+    interval = share_interval(risk, clusters, batch.level)
+    for at, coverage in enumerate(CURVE):
+        found = whole(batch, "risk_at_coverage", risk.value[at], interval[at], how, why, clusters[at])
+        yield replace(found, by={**found.by, "coverage": f"{coverage:g}"}, n_clusters=clusters[at])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from palpate.measures._cells import Cell, Draws, cells, clusters_with
 from palpate.measures._estimates import METHOD_PAIRED, made
 from palpate.measures._factors import blocks, factors_of, goes_with, varying
-from palpate.measures._tests import Ruling, Tested, blank, shift, undefined, with_words
+from palpate.measures._tests import Ruling, Tested, blank, shifts, undefined, with_words
 from palpate.nouns import Estimate, Panel, Prompt
 from palpate.parts import MeasureSettings
 from palpate.stats.resampling import Array, Replicates
@@ -64,17 +64,22 @@ def _estimates(cell: Cell, draws: Draws, settings: MeasureSettings) -> Iterator[
     refusal = sums.map(lambda rows: rows[..., 2].sum(axis=1) / rows[..., 0].sum(axis=1))
     by_class = clusters_with(table)[..., 0].max(axis=1).astype(np.float64)
     halves, whole = (0.25 / (by_class + 2) ** 2).sum(), 1 / (batch.clusters[0] + 2) ** 2
-    for factor, names in levels.items():
-        for level in names[1:]:
-            weights, how, aliased = contrast(prompts, factor, names[0], level)
-            least = settings.thresholds.factor
-            for name, values, clusters, floor, why in (
-                ("factor_effect", accuracy, by_class.min(), halves, ONE_CLASS),
-                ("factor_effect_refusals", refusal, float(batch.clusters[0]), whole, NOT_READ),
-            ):
-                empty = blank(batch, name, f"{METHOD_PAIRED}, {how}", factor=factor, level=level, against=names[0])
-                found = shift(empty, _weighted(values, weights), float(clusters), float(floor), why=why, least=least)
-                yield Tested(replace(found.estimate, mde=None)) if aliased else found
+    wanted = [(factor, names[0], level) for factor, names in levels.items() for level in names[1:]]
+    contrasts = [contrast(prompts, *one) for one in wanted]
+    effects = []
+    for name, values, clusters, floor, why in (
+        ("factor_effect", accuracy, by_class.min(), halves, ONE_CLASS),
+        ("factor_effect_refusals", refusal, float(batch.clusters[0]), whole, NOT_READ),
+    ):
+        blanks = [
+            blank(batch, name, f"{METHOD_PAIRED}, {how}", factor=factor, level=level, against=first)
+            for (factor, first, level), (_, how, _) in zip(wanted, contrasts, strict=True)
+        ]
+        rows = Replicates(np.column_stack([_weighted(values, weights) for weights, _, _ in contrasts]), values.n_draws)
+        each = (np.full(len(wanted), float(x)) for x in (clusters, floor))
+        effects.append(shifts(blanks, rows, *each, why=why, least=settings.thresholds.factor))
+    for (_, _, aliased), *both in zip(contrasts, *effects, strict=True):
+        yield from (Tested(replace(found.estimate, mde=None)) if aliased else found for found in both)
 
 
 def contrast(prompts: Sequence[Prompt], factor: str, first: str, level: str) -> tuple[Array, str, bool]:
@@ -104,9 +109,10 @@ def _level(prompt: Prompt, factor: str) -> str | None:
     return factors_of(prompt).get(factor)
 
 
-def _weighted(values: Replicates, weights: Array) -> Replicates:
+def _weighted(values: Replicates, weights: Array) -> Array:
+    """(…,) weighted sum over the prompts that have a weight: others may be undefined."""
     used = np.flatnonzero(weights)
-    return Replicates(values.rows[:, used] @ weights[used][:, None], values.n_draws)
+    return np.asarray(values.rows[:, used] @ weights[used])
 
 
 PARTS = (Factors(),)

@@ -31,7 +31,7 @@ from palpate.stats.folds import grouped_folds
 from palpate.stats.influence import Linear, change_interval, spread_noise
 from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import linear_auroc
-from palpate.stats.threshold import right_in_sample, right_out_of_fold
+from palpate.stats.threshold import right_sides
 from palpate.stats.variance import PromptSpread, spread_difference, spread_with_noise
 
 FOLDS = 10
@@ -77,12 +77,9 @@ def _estimates(cell: Cell, batch: Made, tasks: int, settings: MeasureSettings) -
     used = np.isfinite(score) & (cell.seen > 0)
     label, cluster = cell.panel.label, cell.panel.cluster
     fold = grouped_folds(label, cluster, FOLDS, generator(settings.seed, cell.panel.task, "folds"))
-    right = right_out_of_fold(score, label, used, fold)
-    fitted = np.isfinite(right)
-    own, best = (
-        balanced(cell, np.where(fitted, np.nan_to_num(r), 0.0), fitted.astype(float))
-        for r in (right, right_in_sample(score, label, used))
-    )
+    sides = right_sides(score, label, used, fold)
+    fitted = np.isfinite(sides[0])
+    own, best = (balanced(cell, np.where(fitted, np.nan_to_num(right), 0.0), fitted.astype(float)) for right in sides)
     said = balanced(cell, cell.right * fitted, fitted.astype(float))
     clusters = class_clusters(cell, fitted)
     why = ONE_CLASS if used.any() else NO_MARGIN

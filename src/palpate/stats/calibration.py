@@ -13,6 +13,8 @@ from palpate.stats.resampling import Array, cluster_sums
 NEWTON_STEPS = 30
 LARGEST_SLOPE = 1e3
 """In units of the score's standard deviation: beyond it the classes are taken as separated and the fit as undefined."""
+FITTED_AT_ONCE = 250_000
+"""Values of fits worked on together: few enough to stay in the processor's cache."""
 
 
 def logistic(score: Array) -> Array:
@@ -23,28 +25,37 @@ def logistic(score: Array) -> Array:
 def logit_fit(score: Array, target: Array, weight: Array) -> tuple[Array, Array]:
     """(K,) slope and intercept of logit P(y=1) = a + b · score, fitted K times with ``weight`` (K, n) by Newton's method.
 
-    ``score`` (n,); ``target`` (K, n) in [0, 1]. NaN where a fit has no finite solution (classes separated, or one class only).
+    ``score`` (n,), or (K, n) one for each fit; ``target`` (K, n) in [0, 1]. NaN where a fit has no finite solution (classes
+    separated, or one class only).
     """
-    used = np.asarray(weight.sum(axis=0) > 0)
-    scale = float(score[used].std()) if used.any() else 0.0
-    if scale == 0:
-        return np.full(weight.shape[0], np.nan), np.full(weight.shape[0], np.nan)
-    x = np.where(used, score, 0.0) / scale
-    b, a = np.zeros(weight.shape[0]), np.zeros(weight.shape[0])
+    rows = np.broadcast_to(score, weight.shape)
+    b, a, step = (np.full(weight.shape[0], np.nan) for _ in range(3))
+    scale = np.array([float(row[own].std()) if own.any() else 0.0 for row, own in zip(rows, weight > 0, strict=True)])
+    live = np.flatnonzero(
+        scale > 1e-12 * np.abs(rows).max(axis=1, initial=0.0)
+    )  # those still moving; equal scores differ by rounding
+    b[live] = a[live] = 0.0
+    x = np.where(weight[live] > 0, rows[live], 0.0) / scale[live, None]
+    w, y = weight[live], target[live]
     for _ in range(NEWTON_STEPS):
-        p = logistic(a[:, None] + b[:, None] * x)
-        residual, v = weight * (target - p), weight * p * (1 - p)
-        g0, g1 = residual.sum(axis=1), residual @ x
-        h00, h01, h11 = v.sum(axis=1), v @ x, v @ (x * x)
+        if not live.size:
+            break
+        p = logistic(a[live, None] + b[live, None] * x)
+        residual, v = w * (y - p), w * p * (1 - p)
+        g0, g1 = residual.sum(axis=1), (residual * x).sum(axis=1)
+        vx = v * x
+        h00, h01, h11 = v.sum(axis=1), vx.sum(axis=1), (vx * x).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             determinant = h00 * h11 - h01 * h01
             da, db = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
-        a, b = a + np.clip(da, -4, 4), b + np.clip(db, -4, 4)
-        if not (np.abs(db) > 1e-10).any() and not (np.abs(da) > 1e-10).any():
-            break
-    with np.errstate(invalid="ignore"):
-        finite = np.isfinite(a) & np.isfinite(b) & (np.abs(b) < LARGEST_SLOPE) & (np.abs(da) + np.abs(db) < 1e-6)
-    return np.where(finite, b / scale, np.nan), np.where(finite, a, np.nan)
+        a[live], b[live] = a[live] + np.clip(da, -4, 4), b[live] + np.clip(db, -4, 4)
+        step[live] = np.abs(da) + np.abs(db)
+        moving = (np.abs(da) > 1e-10) | (np.abs(db) > 1e-10)
+        if not moving.all():
+            live, x, w, y = live[moving], x[moving], w[moving], y[moving]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        finite = np.isfinite(a) & np.isfinite(b) & (np.abs(b) < LARGEST_SLOPE) & (step < 1e-6)
+        return np.where(finite, b / scale, np.nan), np.where(finite, a, np.nan)
 
 
 def calibration_line(
@@ -57,31 +68,29 @@ def calibration_line(
     1991), is taken off: at 100 cases slopes come out some 4 % too steep, and calibrated margins were called underconfident twice
     as often as they may be.
     """
-    columns = score.shape[1]
-    value, influence = np.full((2, columns), np.nan), np.full((clusters, 2, columns), np.nan)
-    y = label.astype(np.float64)
-    for p in range(columns):
-        weight = used[:, p].astype(np.float64)
-        x = np.where(used[:, p], score[:, p], 0.0)
-        slope, intercept = logit_fit(x, y[None, :], weight[None, :])
-        value[:, p] = slope[0], intercept[0]
-        if not np.isfinite(slope[0]):
-            continue
-        mean = logistic(intercept[0] + slope[0] * x)
-        score_of = np.stack([x, np.ones_like(x)], axis=1) * (weight * (y - mean))[:, None]
-        score_of[used[:, p]] = within(score_of[used[:, p]], label[used[:, p]])  # how many of each class is no accident
-        gradient = cluster_sums(score_of, cluster, clusters)
-        v = weight * mean * (1 - mean)
-        information = np.array([[(v * x * x).sum(), (v * x).sum()], [(v * x).sum(), v.sum()]])
-        if np.linalg.det(information) <= 1e-9 * information[0, 0] * information[1, 1]:
-            value[:, p] = np.nan  # one score for all cases, as on the same null image: a line through a point
-            continue
-        inverse = np.linalg.inv(information)
-        influence[:, :, p] = gradient @ inverse
-        leverage = v * (inverse[0, 0] * x * x + 2 * inverse[0, 1] * x + inverse[1, 1])
-        pull = leverage * (mean - 0.5)
-        value[:, p] -= inverse @ np.array([(pull * x).sum(), pull.sum()])
-    return Linear(value[0], influence[:, 0]), Linear(value[1], influence[:, 1])
+    x, weight, y = np.where(used, score, 0.0), used.astype(np.float64), label.astype(np.float64)[:, None]
+    slope, intercept = logit_fit(x.T, np.broadcast_to(y.T, x.T.shape), weight.T)
+    mean = logistic(intercept + slope * x)
+    v = weight * mean * (1 - mean)
+    h11, h01, h00 = (v * x * x).sum(axis=0), (v * x).sum(axis=0), v.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        determinant = h11 * h00 - h01 * h01
+        # One score for all cases, as on the same null image, is a line through a point.
+        determinant = np.where(determinant > 1e-9 * h11 * h00, determinant, np.nan)
+        inverse = np.array([[h00, -h01], [-h01, h11]]) / determinant  # (2, 2, P)
+    leverage = v * (inverse[0, 0] * x * x + 2 * inverse[0, 1] * x + inverse[1, 1])
+    pull = leverage * (mean - 0.5)
+    bias = _through(inverse, np.stack([(pull * x).sum(axis=0), pull.sum(axis=0)]))
+    residual = weight * (y - mean)
+    gradient = np.stack([residual * x, residual], axis=1)  # (n, 2, P)
+    gradient = within(gradient, label, used=used[:, None])  # how many of each class is no accident
+    influence = _through(inverse, cluster_sums(gradient, cluster, clusters))
+    return Linear(slope - bias[0], influence[:, 0]), Linear(intercept - bias[1], influence[:, 1])
+
+
+def _through(matrix: Array, vectors: Array) -> Array:
+    """(…, 2, P) products of a (2, 2, P) symmetric matrix with (…, 2, P) vectors."""
+    return np.asarray(np.einsum("ijp,...jp->...ip", matrix, vectors))
 
 
 def platt_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64]) -> Array:
@@ -89,17 +98,25 @@ def platt_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bo
 
     Targets are Platt's (N₊+1)/(N₊+2) and 1/(N₋+2), so that separated classes still give a finite map.
     """
-    found = np.full(score.shape, np.nan)
     folds = int(fold.max()) + 1 if fold.size else 0
     training = fold[None, :] != np.arange(folds)[:, None]  # (folds, n)
-    for p in range(score.shape[1]):
-        weight = (training & used[:, p]).astype(np.float64)
-        up, down = weight[:, label == 1].sum(axis=1), weight[:, label == 0].sum(axis=1)
-        target = np.where(label == 1, ((up + 1) / (up + 2))[:, None], (1 / (down + 2))[:, None])
-        x = np.where(used[:, p], score[:, p], 0.0)
-        slope, intercept = logit_fit(x, target, np.where(((up > 0) & (down > 0))[:, None], weight, 0.0))
-        found[:, p] = np.where(used[:, p], logistic(intercept[fold] + slope[fold] * x), np.nan)
-    return found
+    block = max(1, FITTED_AT_ONCE // max(training.size, 1))
+    columns = [slice(start, start + block) for start in range(0, score.shape[1], block)]
+    return np.concatenate([_platt(score[:, c], label, used[:, c], fold, training) for c in columns], axis=1)
+
+
+def _platt(
+    score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64], training: NDArray[np.bool_]
+) -> Array:
+    weight = (training[None] & used.T[:, None]).astype(np.float64)  # (P, folds, n)
+    up, down = weight[..., label == 1].sum(axis=-1), weight[..., label == 0].sum(axis=-1)
+    target = np.where(label == 1, ((up + 1) / (up + 2))[..., None], (1 / (down + 2))[..., None])
+    weight *= ((up > 0) & (down > 0))[..., None]
+    x = np.where(used, score, 0.0)
+    flat = (up.size, score.shape[0])
+    rows = np.broadcast_to(x.T[:, None], weight.shape)
+    slope, intercept = (c.reshape(up.shape).T for c in logit_fit(rows.reshape(flat), target.reshape(flat), weight.reshape(flat)))
+    return np.where(used, logistic(intercept[fold] + slope[fold] * x), np.nan)
 
 
 @dataclass(frozen=True, slots=True)

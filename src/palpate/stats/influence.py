@@ -70,16 +70,21 @@ class Linear:
         return Linear(value, np.concatenate([mean.influence[..., None], self.influence], axis=-1))
 
 
-def within(each: Array, label: NDArray[np.int8]) -> Array:
+def within(each: Array, label: NDArray[np.int8], *, used: NDArray[np.bool_] | None = None) -> Array:
     """(n, …) influences of cases less the mean of their class: what is left to chance where a study chose how many there are.
 
     The variance of stratified sampling; the mean of a class says how the statistic would move were there more of that class.
+    ``used`` (n, …): the cases that count in each column, where not all do; the influence of the others must be 0, and stays it.
     """
     found = np.array(each, np.float64)
     for y in (0, 1):
         rows = label == y
-        if rows.any():
+        if not rows.any():
+            continue
+        if used is None:
             found[rows] -= found[rows].mean(axis=0)
+        else:
+            found[rows] -= used[rows] * (found[rows].sum(axis=0) / np.maximum(used[rows].sum(axis=0), 1))
     return found
 
 

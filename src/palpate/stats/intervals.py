@@ -68,9 +68,10 @@ def bootstrap_variance(replicates: Replicates, clusters: ArrayLike) -> Array:
     draws = replicates.draws
     size = np.asarray(clusters, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.var(draws, axis=0, ddof=1) if draws.shape[0] > 1 else np.full(draws.shape[1:], np.nan)
-        if not np.isfinite(spread).all():
-            spread = _variance_of_defined(draws)
+        spread = np.asarray(np.var(draws, axis=0, ddof=1) if draws.shape[0] > 1 else np.full(draws.shape[1:], np.nan))
+        gaps = ~np.isfinite(spread)
+        if gaps.any():
+            spread[gaps] = _variance_of_defined(draws[:, gaps])
         return np.where(size > 1, spread * size / (size - 1), np.nan)
 
 

@@ -46,13 +46,18 @@ def draw_clusters(clusters: int, draws: int, rng: np.random.Generator) -> NDArra
 
 def cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Array:
     """(clusters, …) sums over the cases of each cluster, of ``values`` (n, …)."""
-    order = np.argsort(cluster, kind="stable")
-    ordered = cluster[order]
-    present, starts = np.unique(ordered, return_index=True)
     sums = np.zeros((clusters, *values.shape[1:]))
-    if present.size:
-        sums[present] = np.add.reduceat(values[order], starts, axis=0)
+    if cluster.size:
+        order = np.argsort(cluster, kind="stable")
+        ordered = cluster[order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        sums[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return sums
+
+
+def clusters_with_any(flags: NDArray[np.bool_], cluster: NDArray[np.int64], clusters: int) -> NDArray[np.int64]:
+    """(…) how many clusters have a case that is flagged, of ``flags`` (n, …)."""
+    return np.asarray((cluster_sums(flags.astype(np.float64), cluster, clusters) > 0).sum(axis=0), np.int64)
 
 
 def weighted_sums(weights: Weights, table: Array) -> Array:

@@ -31,17 +31,16 @@ def failure_auroc(
 
 def accepted(confidence: Array, used: NDArray[np.bool_], coverage: float) -> Array:
     """(n, P) weight of each case among the ``coverage`` most confident of its column: 1, 0, or a share where ties straddle."""
-    weight = np.zeros(confidence.shape)
-    for p in range(confidence.shape[1]):
-        at = np.flatnonzero(used[:, p])
-        if at.size == 0:
-            continue
-        value = confidence[at, p]
-        left = coverage * at.size
-        cut = np.sort(value)[::-1][min(int(np.ceil(left)) - 1, at.size - 1)]
-        above, equal = value > cut, value == cut
-        weight[at, p] = np.where(above, 1.0, np.where(equal, (left - above.sum()) / equal.sum(), 0.0))
-    return weight
+    if not used.any():
+        return np.zeros(confidence.shape)
+    rising = np.sort(np.where(used, confidence, -np.inf), axis=0)
+    size = used.sum(axis=0)
+    left = coverage * size
+    least = np.maximum(np.minimum(np.ceil(left).astype(np.int64), size), 1)  # the last one accepted, counted from the top
+    cut = np.take_along_axis(rising, confidence.shape[0] - least[None, :], axis=0)
+    above, equal = used & (confidence > cut), used & (confidence == cut)
+    shared = (left - above.sum(axis=0)) / np.maximum(equal.sum(axis=0), 1)
+    return np.where(above, 1.0, np.where(equal, shared, 0.0))
 
 
 def risk_at(

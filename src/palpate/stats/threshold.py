@@ -27,7 +27,7 @@ def best_thresholds(score: Array, label: NDArray[np.int8], training: NDArray[np.
     place = np.clip(np.rint((score - grid[0]) / (grid[1] - grid[0])), 0, GRID - 1).astype(np.int64)
     # (from, to): how much of a case at one place lies below another; a function of their distance alone.
     by_distance = ndtr((np.arange(1 - GRID, GRID) * (grid[1] - grid[0])) / width)
-    smooth = by_distance[np.arange(GRID)[None, :] - np.arange(GRID)[:, None] + GRID - 1]
+    smooth = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(by_distance, GRID)[::-1])
     below = []
     for y in (0, 1):
         rows = [np.bincount(place[kept & (label == y)], minlength=GRID) for kept in training]
@@ -41,27 +41,17 @@ def best_thresholds(score: Array, label: NDArray[np.int8], training: NDArray[np.
     return np.where(np.isfinite(gain).all(axis=1), grid[at], np.nan)
 
 
-def right_out_of_fold(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64]) -> Array:
-    """(n, P) 1 where a case is on the right side of the threshold fitted on the other folds, else 0; NaN where there is none."""
-    found = np.full(score.shape, np.nan)
+def right_sides(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_], fold: NDArray[np.int64]) -> tuple[Array, Array]:
+    """(n, P) 1 where a case is on the right side of the threshold fitted on the other folds, else 0; NaN where there is none.
+    Second, the same at the threshold fitted on all the cases in use, themselves included: on average, too good."""
+    outside, inside = np.full(score.shape, np.nan), np.full(score.shape, np.nan)
     folds = int(fold.max()) + 1 if fold.size else 0
-    other = fold[None, :] != np.arange(folds)[:, None]
+    training = fold[None, :] != np.arange(folds + 1)[:, None]  # the last row leaves none out
     for p in range(score.shape[1]):
         at = np.flatnonzero(used[:, p])
         if at.size < 2:
             continue
-        cuts = best_thresholds(score[at, p], label[at], other[:, at])[fold[at]]
-        right = (score[at, p] > cuts) == (label[at] == 1)
-        found[at, p] = np.where(np.isfinite(cuts), right, np.nan)
-    return found
-
-
-def right_in_sample(score: Array, label: NDArray[np.int8], used: NDArray[np.bool_]) -> Array:
-    """The same at the threshold fitted on all the cases in use, themselves included: on average, too good."""
-    found = np.full(score.shape, np.nan)
-    for p in range(score.shape[1]):
-        at = np.flatnonzero(used[:, p])
-        if at.size > 1:
-            cut = best_thresholds(score[at, p], label[at], np.ones((1, at.size), bool))[0]
-            found[at, p] = (score[at, p] > cut) == (label[at] == 1) if np.isfinite(cut) else np.nan
-    return found
+        cuts = best_thresholds(score[at, p], label[at], training[:, at])
+        for found, cut in ((outside, cuts[fold[at]]), (inside, cuts[-1])):
+            found[at, p] = np.where(np.isfinite(cut), (score[at, p] > cut) == (label[at] == 1), np.nan)
+    return outside, inside

@@ -32,6 +32,35 @@ def test_separated_classes_and_a_constant_score_have_no_fit():
         assert np.isnan(logit_fit(score, label[None, :].astype(float), np.ones((1, 40)))[0][0])
 
 
+@pytest.mark.parametrize("score", [0.1, 0.0, -1.7, 123.4567])
+def test_scores_that_are_all_alike_have_neither_line_nor_map(score):
+    """Their standard deviation is not always 0: the mean of many 0.1 is not 0.1 to the last digit."""
+    label, cluster = (np.arange(150) % 2).astype(np.int8), np.arange(150) // 2
+    alike, used = np.full((150, 2), score), np.ones((150, 2), bool)
+    used[::7, 1] = False
+    slope, intercept = calibration_line(alike, label, used, cluster, 75)
+    assert np.isnan(slope.value).all()
+    assert np.isnan(intercept.value).all()
+    assert np.isnan(platt_out_of_fold(alike, label, used, cluster % 5)).all()
+
+
+def test_fits_side_by_side_are_the_fits_one_by_one():
+    """Each stops when it has arrived, whatever the others still do; one of them never arrives."""
+    rng = np.random.default_rng(5)
+    label = (np.arange(90) % 2).astype(np.int8)
+    score = rng.normal(label[:, None] * [0.2, 1.0, 2.0, 40.0], 1)
+    used = rng.random(score.shape) < 0.9
+    together = calibration_line(score, label, used, np.arange(90) // 2, 45)
+    alone = [calibration_line(score[:, [p]], label, used[:, [p]], np.arange(90) // 2, 45) for p in range(4)]
+    for k, line in enumerate(together):
+        assert line.value == pytest.approx([float(one[k].value[0]) for one in alone], rel=1e-12, nan_ok=True)
+        assert line.influence == pytest.approx(np.column_stack([one[k].influence for one in alone]), rel=1e-10, nan_ok=True)
+    assert np.isfinite(together[0].value).tolist() == [True, True, True, False]
+    fold = np.arange(90) // 2 % 5
+    apart = [platt_out_of_fold(score[:, [p]], label, used[:, [p]], fold) for p in range(4)]
+    assert platt_out_of_fold(score, label, used, fold) == pytest.approx(np.column_stack(apart), rel=1e-12, nan_ok=True)
+
+
 def test_the_line_has_the_clustered_standard_errors_of_statsmodels():
     score, label = sample()
     cluster = np.arange(300) // 3

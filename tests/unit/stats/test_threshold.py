@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from palpate.stats.folds import grouped_folds
-from palpate.stats.threshold import best_thresholds, right_out_of_fold
+from palpate.stats.threshold import best_thresholds, right_sides
 
 
 def smoothed(cut: float, score: np.ndarray, label: np.ndarray, width: float) -> float:
@@ -60,10 +60,11 @@ def test_a_case_never_helps_to_choose_its_own_threshold():
     for s in range(200):
         label, score = (np.arange(60) % 2).astype(np.int8), rng.standard_normal((60, 1))
         fold = grouped_folds(label, np.arange(60), 5, np.random.default_rng(s))
-        right = right_out_of_fold(score, label, np.ones((60, 1), bool), fold)
+        right, in_sample = right_sides(score, label, np.ones((60, 1), bool), fold)
         outside.append(np.nanmean(right))
         cut = best_thresholds(score[:, 0], label, np.ones((1, 60), bool))[0]
         inside.append(((score[:, 0] > cut) == label).mean())
+        assert np.nanmean(in_sample) == inside[-1]
     assert np.mean(inside) > 0.53
     assert 0.44 < np.mean(outside) < 0.51
 
@@ -73,10 +74,11 @@ def test_what_is_not_used_has_no_answer():
     used = np.ones((20, 2), bool)
     used[:5, 0] = False
     used[:, 1] = False
-    right = right_out_of_fold(np.tile(label[:, None] * 2.0, 2), label, used, np.arange(20) % 4)
+    right, in_sample = right_sides(np.tile(label[:, None] * 2.0, 2), label, used, np.arange(20) % 4)
     assert np.isnan(right[:5, 0]).all()
     assert (right[5:, 0] == 1).all()
     assert np.isnan(right[:, 1]).all()
+    assert np.array_equal(np.isnan(in_sample), ~used)
 
 
 def test_folds_keep_clusters_whole_and_classes_even():
@@ -98,4 +100,4 @@ def test_scores_that_are_all_alike_but_for_rounding_have_a_cut():
         score[1::3] += np.spacing(value)
         cut = best_thresholds(score, label, np.ones((2, 30), bool))
         assert np.isfinite(cut).all()
-        assert np.nanmean(right_out_of_fold(score[:, None], label, np.ones((30, 1), bool), np.arange(30) % 5)) == 0.5
+        assert np.nanmean(right_sides(score[:, None], label, np.ones((30, 1), bool), np.arange(30) % 5)[0]) == 0.5

@@ -80,7 +80,7 @@ def _number(own: Own, model: str) -> str:
 
 
 def _alike(own: Own, model: str, smallest: str) -> str:
-    seen = f", though a lead of {smallest} or more would be shown" if smallest else ""
+    seen = f", a lead under {smallest} may go unseen" if smallest else ""
     return f"{words.line(model)}, {_number(own, model)}{seen}"
 
 

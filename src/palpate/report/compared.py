@@ -62,7 +62,7 @@ class Change:
         symbol = words.SYMBOLS.get(e.verdict, "")
         least = self.detectable.value if self.detectable is not None and e.measure == "delta_ba_all" else None
         seen = f" (80 % power from {words.in_points(least)})" if e.verdict == "undetermined" and least is not None else ""
-        return f"{symbol} {e.verdict}{seen}".strip()
+        return f"{symbol} {e.verdict}{seen}{f' ({e.reason})' if e.reason else ''}".strip()
 
 
 def changes(found: Comparison) -> list[Change]:

@@ -135,7 +135,8 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "Tuning",
         TITLES[4],
-        "Tuned minus base model on the same images and wordings. The grey zone of ±{equivalence} points counts as no "
+        "Tuned minus base model on the same images and wordings, what is left open counting as wrong. The grey zone of "
+        "±{equivalence} points counts as no "
         "difference. A "
         "difference that is merely not significant is “undetermined”, and the smallest difference these images would have "
         "shown "

@@ -63,11 +63,12 @@ def _selected(condition: Condition, estimates: Sequence[Estimate]) -> list[Estim
 def _held(condition: Condition, estimate: Estimate) -> ConditionResult:
     given = getattr(estimate, condition.quantity)
     if given is None:
-        why = estimate.reason or f"has no {condition.quantity}"
+        why = (estimate.reason if estimate.value is None else None) or f"has no {condition.quantity}"
         return ConditionResult(condition, Held.NOT_EVALUABLE, estimate, why)
     held = OPERATORS[condition.operator](given, condition.bound)
     shown = f"{given:.4g}" if isinstance(given, float) else str(given)
-    return ConditionResult(condition, Held.PASS if held else Held.FAIL, estimate, f"{condition.quantity} is {shown}")
+    beside = f" ({estimate.reason})" if condition.quantity == "verdict" and estimate.reason else ""
+    return ConditionResult(condition, Held.PASS if held else Held.FAIL, estimate, f"{condition.quantity} is {shown}{beside}")
 
 
 def exit_code(results: Sequence[ConditionResult]) -> int:

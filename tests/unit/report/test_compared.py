@@ -80,3 +80,9 @@ def test_json_holds_everything() -> None:
     assert len(found["estimates"]) == 6
     assert found["joined"][0]["relabelled"] == 2
     assert found["estimates"][3]["value"] is None
+
+
+def test_an_interval_without_0_and_no_verdict_say_why() -> None:
+    alone = "by itself an effect would be shown; after Holm's correction over tasks it is not"
+    held_back = replace(FOUND, estimates=(estimate("delta_refusal_rate", 0.2, verdict="undetermined", reason=alone),))
+    assert [change.verdict for change in changes(held_back)] == [f"? undetermined ({alone})"]

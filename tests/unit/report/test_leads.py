@@ -99,7 +99,7 @@ def test_a_difference_that_is_none_is_not_spoken_of(view: ReportView) -> None:
     assert found.against == ((OTHER, "fragile (the wording moves it by 1.0 points)"),)
 
 
-@pytest.mark.parametrize(("mde", "says"), [(0.09, ", though a lead of 9 points or more would be shown"), (None, "")])
+@pytest.mark.parametrize(("mde", "says"), [(0.09, ", a lead under 9 points may go unseen"), (None, "")])
 def test_who_is_not_told_apart_has_the_smallest_lead_that_would_be_shown(view: ReportView, mde: float | None, says: str) -> None:
     """For two models that are no pair of base and tuned too."""
     made = seen(view, lead(OTHER, BEST, -0.01, "not ranked", mde), accuracies=(0.86, 0.85))

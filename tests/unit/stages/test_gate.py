@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -141,3 +142,12 @@ def test_exit_codes(text: list[str], given: list[float | None], code: int) -> No
     assert Verdict(tuple(results)).exit_code == code
     if text:
         assert exit_code(results) == code
+
+
+def test_why_a_verdict_claims_less_than_the_interval_stands_beside_it_and_is_no_reason_for_a_missing_number() -> None:
+    alone = "by itself an effect would be shown; after Holm's correction over tasks it is not"
+    held_back = estimate(verdict="undetermined", reason=alone)
+    (found,) = gate([parse_condition('ba_all.verdict == "above chance"')], [held_back])
+    assert (found.held, found.why) == (FAIL, f"verdict is undetermined ({alone})")
+    (found,) = gate([parse_condition("ba_all.low > 0.1")], [replace(held_back, low=None, high=None)])
+    assert (found.held, found.why) == (NOT, "has no low")

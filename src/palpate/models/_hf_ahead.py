@@ -1,4 +1,7 @@
-"""Images into tensors ahead of the model: while the GPU works on some, threads prepare the next, each image by itself.
+"""Images into tensors ahead of the model: while the GPU works on some, the next are prepared, each image by itself.
+
+On a GPU processes of their own do it (``_hf_apart``), for Python in a thread stops the one that feeds the GPU. Until they are
+ready, and where there are none, threads do.
 
 A batch of images goes through the model in parts, one after another; only the first part is waited for, so it is small. The keys
 and values of all parts are then continued together, for decoding pays with many rows and preparing does not.
@@ -11,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from queue import SimpleQueue
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from palpate.models._hf_apart import LOST, Apart, memory, rounded, start
 from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared
 from palpate.models._hf_tables import hasten
 
@@ -24,6 +29,8 @@ FIRST, FEWEST, MOST = 2, 8, 32
 """Images in the first part, and in any later one. Part of what shapes a batch: changing them raises BATCHES."""
 TOKENS_AT_ONCE = 24_576
 """Tokens a later part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
+PROCESSES = 2
+"""That prepare images for a model on a GPU. Each has half a gigabyte of its own."""
 THREADS = 2
 """More are ready no sooner, for Python lets one run at a time, and each of them stops the thread that feeds the GPU."""
 
@@ -31,21 +38,29 @@ THREADS = 2
 class Ahead:
     """Prepares images in threads. Every thread has a processor of its own: tokenizers cannot be shared while they pad."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, processes: int | None = None) -> None:
+        """``processes``: how many to start beside the threads; None: as many as the device deserves."""
+        self.encoder, cuda = encoder, encoder.loaded.device.startswith("cuda")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="palpate-images")
         self._spare: SimpleQueue[Encoder] = SimpleQueue()
+        self._noted: dict[tuple[int, ...], tuple[Sequence[Sequence[str]], Sequence[Image]]] = {}
         self._begun: dict[tuple[int, ...], list[Future[Shared]]] = {}
+        self._free: SimpleQueue[Apart] = SimpleQueue()
+        count = (PROCESSES if cuda else 0) if processes is None else processes
+        self._apart = start(encoder, count, self._free)
         for _ in range(THREADS):
             self._spare.put(_own(encoder))
 
     def begin(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> None:
-        """Start on a batch that comes next, before it is asked for."""
-        self._begun[_names(images)] = self._submitted(questions, images)
+        """What comes next: it is begun as soon as all that is asked for before is."""
+        self._noted[_names(images)] = questions, images
 
     def parts(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Iterator[Shared]:
         """``encoder.shared`` of every part, in order, in the model's number format, the pixels on its device."""
+        self._noted.pop(_names(images), None)
         waiting = self._begun.pop(_names(images), None) or self._submitted(questions, images)
+        self._begun |= {names: self._submitted(*later) for names, later in self._noted.items()}
+        self._noted.clear()
         start, count = 0, FIRST
         try:
             while start < len(images):
@@ -62,26 +77,44 @@ class Ahead:
         for waiting in self._begun.values():
             _drop(waiting)
         self._begun.clear()
+        self._noted.clear()
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads and processes."""
         self._pool.shutdown(cancel_futures=True)
+        for one in self._apart:
+            one.close()
 
     def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared]]:
         return [self._pool.submit(self._one, asked, image) for asked, image in zip(questions, images, strict=True)]
 
     def _one(self, questions: Sequence[str], image: Image) -> Shared:
-        """One image, in the model's number format (rounded as the device would), in pinned memory where the device is a GPU."""
+        """One image, in the model's number format, in pinned memory where the device is a GPU."""
+        pinned = self.encoder.loaded.device.startswith("cuda")
+        shared = self._one_apart(questions, image, pinned=pinned)
+        if shared is not None:
+            return shared
         with self._taken() as encoder:
-            shared = encoder.shared([questions], [image])
-        dtype, pinned = self.encoder.loaded.model.dtype, self.encoder.loaded.device.startswith("cuda")
-        ready = {}
-        for name, value in shared.inputs.items():
-            if name not in PER_TOKEN and hasattr(value, "to"):
-                value = value.to(dtype) if value.is_floating_point() else value
-                value = value.pin_memory() if pinned else value
-            ready[name] = value
+            shared = rounded(encoder.shared([questions], [image]), self.encoder.loaded.model.dtype)
+        if not pinned:
+            return shared
+        inputs = shared.inputs.items()
+        ready = {n: value.pin_memory() if n not in PER_TOKEN and hasattr(value, "to") else value for n, value in inputs}
         return Shared(ready, shared.ids)
+
+    def _one_apart(self, questions: Sequence[str], image: Image, *, pinned: bool) -> Shared | None:
+        """The same from another process; None where none is free or this image is not for it. A dead one is not asked again."""
+        try:
+            apart = self._free.get_nowait()
+        except Empty:
+            return None
+        try:
+            shared = apart.prepare(questions, image, partial(memory, pinned=pinned))
+        except LOST:
+            apart.close()
+            return None
+        self._free.put(apart)
+        return shared
 
     @contextmanager
     def _taken(self) -> Iterator[Encoder]:

@@ -114,8 +114,12 @@ def test_the_batch_that_comes_next_is_begun_while_one_is_answered(build, images,
     begin, parts = ahead.begin, ahead.parts
     monkeypatch.setattr(ahead, "begin", lambda q, i: (events.append(("begin", len(i))), begin(q, i))[1])
     monkeypatch.setattr(ahead, "parts", lambda q, i: (events.append(("parts", len(i), len(ahead._begun))), parts(q, i))[1])
+    submitted = ahead._submitted
+    monkeypatch.setattr(ahead, "_submitted", lambda q, i: (events.append(("submitted", i[0].size)), submitted(q, i))[1])
     given = model.ask(stimuli)
-    assert events == [("begin", 2), ("parts", 2, 1), ("parts", 2, 1)]
+    first, second = stimuli[0].image.size, stimuli[2].image.size
+    begun = [("begin", 2), ("parts", 2, 0), ("submitted", first), ("submitted", second), ("parts", 2, 1)]
+    assert events == begun, "nobody waits for the second batch's images before the first's"
     assert not ahead._begun
     assert texts(given) == texts(build("llava", attend="repeated", max_new_tokens=2).ask(stimuli))
 

@@ -30,7 +30,7 @@ def test_every_estimate_over_wordings_is_there(view: ReportView, markdown: str) 
     for e in view.estimates:
         if "prompt" not in e.by:
             value = "not measured" if e.value is None else words.number(e.value)
-            told = e.verdict or e.reason or ""
+            told = "; ".join(filter(None, (e.verdict, e.reason)))
             counts = f"{e.n_cases} | {e.n_clusters} | {e.n_left_out}"
             assert f"| {e.measure} | {words.of(e)} | {value} | {words.bounds(e)} | {counts} | {told} |" in lines
 

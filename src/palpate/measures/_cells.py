@@ -100,7 +100,7 @@ def cells(panel: Panel) -> Iterator[Cell]:
 
 def values_last(table: Array) -> Array:
     """(…, 2, P, K) of (…, K, 2, P): a view, so that one value of all prompts lies together in memory, as it is worked on."""
-    return np.moveaxis(table, 1, -1)
+    return table.transpose(0, 2, 3, 1)
 
 
 @lru_cache(maxsize=4)
@@ -129,7 +129,7 @@ class Draws:
         Every draw is brought to the class balance of the data: how many cases of each class there are is a choice of the study,
         not something a new sample of patients would vary. Rates within a class are not touched by it.
         """
-        rows = replicate(np.moveaxis(table, -1, 1), self.of(cell.panel.task, cell.clusters)).rows  # (…, K, 2, P)
+        rows = replicate(table.transpose(0, 3, 1, 2), self.of(cell.panel.task, cell.clusters)).rows  # (…, K, 2, P)
         seen = rows[:, :1]
         rows *= np.divide(seen[:1], seen, out=np.ones_like(seen), where=seen > 0)
         return Replicates(values_last(rows), self._draws)

@@ -60,16 +60,6 @@ def clusters_with_any(flags: NDArray[np.bool_], cluster: NDArray[np.int64], clus
     return np.asarray((cluster_sums(flags.astype(np.float64), cluster, clusters) > 0).sum(axis=0), np.int64)
 
 
-def weighted_sums(weights: Weights, table: Array) -> Array:
-    """(draws, …) the sums of ``table`` (clusters, …) in every draw."""
-    flat = table.reshape(table.shape[0], int(np.prod(table.shape[1:])))
-    sums = np.empty((weights.shape[0], flat.shape[1]))
-    rows = max(1, CHUNK_VALUES // max(flat.shape[0], 1))
-    for start in range(0, weights.shape[0], rows):
-        sums[start : start + rows] = weights[start : start + rows].astype(np.float64, copy=False) @ flat
-    return sums.reshape(weights.shape[0], *table.shape[1:])
-
-
 @dataclass(frozen=True, slots=True)
 class Replicates:
     """A statistic on the data (first row), on every bootstrap draw, and with each cluster left out (last rows).
@@ -104,8 +94,16 @@ class Replicates:
 
 def replicate(table: Array, weights: Weights) -> Replicates:
     """The sums of ``table`` (clusters, …) on the data, in every draw, and with each cluster left out."""
-    total = table.sum(axis=0, keepdims=True)
-    return Replicates(np.concatenate([total, weighted_sums(weights, table), total - table]), weights.shape[0])
+    clusters, draws = table.shape[0], weights.shape[0]
+    flat = table.reshape(clusters, int(np.prod(table.shape[1:])))
+    rows = np.empty((1 + draws + clusters, flat.shape[1]))  # filled in place: it may be large
+    rows[0] = flat.sum(axis=0)
+    block = max(1, CHUNK_VALUES // max(clusters, 1))
+    for start in range(0, draws, block):
+        end = min(start + block, draws)
+        np.matmul(weights[start:end].astype(np.float64, copy=False), flat, out=rows[1 + start : 1 + end])
+    np.subtract(rows[0], flat, out=rows[1 + draws :])
+    return Replicates(rows.reshape(rows.shape[0], *table.shape[1:]), draws)
 
 
 def draw_prompts(prompts: int, draws: int, rng: np.random.Generator) -> Array:

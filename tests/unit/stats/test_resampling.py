@@ -16,7 +16,6 @@ from palpate.stats.resampling import (
     over_prompts,
     pigeonhole,
     replicate,
-    weighted_sums,
 )
 
 
@@ -42,7 +41,7 @@ def test_draws_do_not_depend_on_how_they_are_cut_into_blocks(monkeypatch):
     monkeypatch.setattr("palpate.stats.resampling.CHUNK_VALUES", 90)
     assert np.array_equal(whole, draw_clusters(30, 100, generator(1, "x")))
     table = np.arange(60.0).reshape(30, 2)
-    assert np.allclose(weighted_sums(whole, table), whole.astype(float) @ table)
+    assert np.allclose(replicate(table, whole).draws, whole.astype(float) @ table)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-5, 5)), min_size=1, max_size=40))

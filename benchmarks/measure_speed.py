@@ -1,6 +1,8 @@
-"""How long measuring takes, and how much memory: the demo's table, and a million readings.
+"""How long measuring takes, and how much memory: made-up tables the size of a demo and of a million readings, or a run's own.
 
-python benchmarks/measure_speed.py [demo|million|one-task]   (each in a process of its own gives its own peak memory)
+python benchmarks/measure_speed.py [demo|million|one-task|RUN]   (each in a process of its own gives its own peak memory)
+
+RUN: the folder of a run, such as runs/demo; then the time counts its panels too, from the ledger.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 from palpate.nouns import Form, Lineage, Panel, Perturbation, Polarity, Prompt
 from palpate.parts import MeasureSettings
 from palpate.registry import parts
+from palpate.results import Results
+from palpate.stages.measure import one_thread
 
 
 def panels(models: int, tasks: int, cases: int, cells: Sequence[int], per_group: int = 2) -> list[Panel]:
@@ -73,21 +77,41 @@ STUDIES = {
 }
 
 
+def _made(name: str) -> tuple[list[Panel], MeasureSettings]:
+    lineages = Lineage("m0", "m1", "parent"), Lineage("m2", "m3", "parent")
+    return STUDIES[name](), MeasureSettings(lineages=lineages, draws=2000)
+
+
+def _of_run(folder: str) -> tuple[list[Panel], MeasureSettings]:
+    """As ``stages.measure`` takes them."""
+    run = Results.open(folder)
+    study = run.study
+    return list(run.panels), MeasureSettings(study.lineages, study.seed, study.level, study.draws, study.thresholds)
+
+
 def main(names: Sequence[str]) -> None:
     """Print seconds per measure by the clock and of processor, and the process's peak memory so far."""
     for name in names:
-        table = STUDIES[name]()
-        readings = sum(p.outcome.size for p in table)
-        settings = MeasureSettings(lineages=(Lineage("m0", "m1", "parent"), Lineage("m2", "m3", "parent")), draws=2000)
-        total = cpu = 0.0
-        for module, measure in parts("measures").items():
-            start, begun = time.perf_counter(), time.process_time()
-            count = sum(1 for _ in measure.measure(table, settings))
-            seconds, processor = time.perf_counter() - start, time.process_time() - begun
-            total, cpu = total + seconds, cpu + processor
-            print(f"{name:9s} {module:15s} {count:6d} estimates {seconds:7.2f} s, {processor:7.2f} s of processor")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{name:9s} {readings} readings, 2,000 draws: {total:.2f} s, {cpu:.2f} s of processor, peak memory {peak:.2f} GB")
+        with one_thread():  # as in ``stages.measure``
+            _timed(name)
+
+
+def _timed(name: str) -> None:
+    start, begun = time.perf_counter(), time.process_time()
+    if name in STUDIES:
+        table, settings = _made(name)
+        start, begun = time.perf_counter(), time.process_time()  # making a table up is no part of measuring
+    else:
+        table, settings = _of_run(name)
+    readings = sum(p.outcome.size for p in table)
+    for module, measure in parts("measures").items():
+        one = time.perf_counter(), time.process_time()
+        count = sum(1 for _ in measure.measure(table, settings))
+        seconds, processor = time.perf_counter() - one[0], time.process_time() - one[1]
+        print(f"{name:9s} {module:15s} {count:6d} estimates {seconds:7.2f} s, {processor:7.2f} s of processor")
+    whole = f"{time.perf_counter() - start:.2f} s, {time.process_time() - begun:.2f} s of processor"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{name:9s} {readings} readings, {settings.draws} draws: {whole}, peak memory {peak:.2f} GB")
 
 
 if __name__ == "__main__":

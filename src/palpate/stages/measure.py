@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,9 +30,21 @@ def measure(study: Study, ledger: Ledger, names: Sequence[str] = ()) -> list[Est
     """
     chosen, wanted = choose(names)
     settings = MeasureSettings(study.lineages, study.seed, study.level, study.draws, study.thresholds)
-    table = list(panels(study, ledger))
-    found = [estimate for m in chosen for estimate in m.measure(table, settings)]
+    with one_thread():
+        table = list(panels(study, ledger))
+        found = [estimate for m in chosen for estimate in m.measure(table, settings)]
     return [e for e in found if not wanted or e.measure in wanted]
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread. The products of a measure are many and small: threads wait for one another longer than they
+    work, on a busy machine many times as long. As it is where threadpoolctl is not there; it comes with scikit-learn."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
 
 
 def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from palpate.errors import RunError, UnknownName
 from palpate.executors.local import LocalExecutor
@@ -45,6 +46,27 @@ def ledger(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 @pytest.fixture(scope="module")
 def found(study: Study, ledger: Ledger) -> list[Panel]:
     return list(panels(study, ledger))
+
+
+def test_measures_calculate_on_one_thread_and_leave_the_others_as_they_were(
+    study: Study, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two threads, which a product of matrices this small is shared out to, one would wait for the other."""
+    seen: list[set[int]] = []
+
+    def threads() -> set[int]:
+        return {int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    class Looking:
+        def measure(self, table: list[Panel], settings: object) -> list[object]:
+            seen.append(threads())
+            return []
+
+    monkeypatch.setattr("palpate.stages.measure.choose", lambda names: ([Looking()], set()))
+    with threadpool_limits(2):
+        measure(study, ledger)
+        seen.append(threads())
+    assert seen == [{1}, {2}]
 
 
 def test_one_panel_per_task_model_and_perturbation(found: list[Panel]) -> None:

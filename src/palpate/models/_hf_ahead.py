@@ -10,6 +10,7 @@ and values of all parts are then continued together, for decoding pays with many
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from palpate.models._hf_apart import LOST, Apart, memory, rounded, start
+from palpate.models._hf_apart import LOST, Apart, Prepared, memory, rounded, start
 from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared
 from palpate.models._hf_tables import hasten
 
@@ -29,8 +30,11 @@ FIRST, FEWEST, MOST = 2, 8, 32
 """Images in the first part, and in any later one. Part of what shapes a batch: changing them raises BATCHES."""
 TOKENS_AT_ONCE = 24_576
 """Tokens a later part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
-PROCESSES = 2
-"""That prepare images for a model on a GPU. Each has half a gigabyte of its own."""
+PROCESSES, CORES = 4, 4
+"""At most so many processes prepare images for a model on a GPU, one for so many cores. Each has half a gigabyte of its own.
+
+Two keep up with a GPU. More shorten the wait for a batch that was not begun ahead.
+"""
 THREADS = 2
 """More are ready no sooner, for Python lets one run at a time, and each of them stops the thread that feeds the GPU."""
 
@@ -41,13 +45,12 @@ class Ahead:
     def __init__(self, encoder: Encoder, processes: int | None = None) -> None:
         """``processes``: how many to start beside the threads; None: as many as the device deserves."""
         self.encoder, cuda = encoder, encoder.loaded.device.startswith("cuda")
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="palpate-images")
         self._spare: SimpleQueue[Encoder] = SimpleQueue()
         self._noted: dict[tuple[int, ...], tuple[Sequence[Sequence[str]], Sequence[Image]]] = {}
-        self._begun: dict[tuple[int, ...], list[Future[Shared]]] = {}
+        self._begun: dict[tuple[int, ...], list[Future[Shared | Prepared]]] = {}
         self._free: SimpleQueue[Apart] = SimpleQueue()
-        count = (PROCESSES if cuda else 0) if processes is None else processes
-        self._apart = start(encoder, count, self._free)
+        self._apart = start(encoder, (_processes() if cuda else 0) if processes is None else processes, self._free)
+        self._pool = ThreadPoolExecutor(max(THREADS, len(self._apart)), thread_name_prefix="palpate-images")
         for _ in range(THREADS):
             self._spare.put(_own(encoder))
 
@@ -65,7 +68,7 @@ class Ahead:
         try:
             while start < len(images):
                 some = slice(start, start + count)
-                part = joined([one.result() for one in waiting[some]], self.encoder.loaded)
+                part = joined([_shared(one.result()) for one in waiting[some]], self.encoder.loaded)
                 part = self.encoder.shared(questions[some], images[some]) if part is None else part
                 yield part
                 start, count = start + count, part_size(part)
@@ -85,15 +88,15 @@ class Ahead:
         for one in self._apart:
             one.close()
 
-    def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared]]:
+    def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared | Prepared]]:
         return [self._pool.submit(self._one, asked, image) for asked, image in zip(questions, images, strict=True)]
 
-    def _one(self, questions: Sequence[str], image: Image) -> Shared:
+    def _one(self, questions: Sequence[str], image: Image) -> Shared | Prepared:
         """One image, in the model's number format, in pinned memory where the device is a GPU."""
         pinned = self.encoder.loaded.device.startswith("cuda")
-        shared = self._one_apart(questions, image, pinned=pinned)
-        if shared is not None:
-            return shared
+        prepared = self._one_apart(questions, image, pinned=pinned)
+        if prepared is not None:
+            return prepared
         with self._taken() as encoder:
             shared = rounded(encoder.shared([questions], [image]), self.encoder.loaded.model.dtype)
         if not pinned:
@@ -102,19 +105,19 @@ class Ahead:
         ready = {n: value.pin_memory() if n not in PER_TOKEN and hasattr(value, "to") else value for n, value in inputs}
         return Shared(ready, shared.ids)
 
-    def _one_apart(self, questions: Sequence[str], image: Image, *, pinned: bool) -> Shared | None:
+    def _one_apart(self, questions: Sequence[str], image: Image, *, pinned: bool) -> Prepared | None:
         """The same from another process; None where none is free or this image is not for it. A dead one is not asked again."""
         try:
             apart = self._free.get_nowait()
         except Empty:
             return None
         try:
-            shared = apart.prepare(questions, image, partial(memory, pinned=pinned))
+            prepared = apart.prepare(questions, image, partial(memory, pinned=pinned))
         except LOST:
             apart.close()
             return None
         self._free.put(apart)
-        return shared
+        return prepared
 
     @contextmanager
     def _taken(self) -> Iterator[Encoder]:
@@ -153,7 +156,11 @@ def joined(ones: Sequence[Shared], loaded: Any) -> Shared | None:
     return Shared(inputs, [ids for one in ones for ids in one.ids])
 
 
-def _drop(waiting: Sequence[Future[Shared]]) -> None:
+def _shared(one: Shared | Prepared) -> Shared:
+    return one if isinstance(one, Shared) else one.shared()
+
+
+def _drop(waiting: Sequence[Future[Shared | Prepared]]) -> None:
     for one in waiting:
         one.cancel()
 
@@ -161,6 +168,12 @@ def _drop(waiting: Sequence[Future[Shared]]) -> None:
 def _names(images: Sequence[Image]) -> tuple[int, ...]:
     """Which images these are: the objects, which live as long as the questions about them are asked."""
     return tuple(map(id, images))
+
+
+def _processes() -> int:
+    """How many prepare images: fewer where cores are few."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(PROCESSES, cores // CORES))
 
 
 def _own(encoder: Encoder) -> Encoder:

@@ -15,7 +15,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from socket import MSG_WAITALL, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket, socketpair
 from threading import Thread
@@ -64,7 +64,7 @@ class Apart:
         _receive(self._socket, bytearray)
         _patient(self._socket, PATIENCE)
 
-    def prepare(self, questions: Sequence[str], image: Image, empty: Callable[[int], Any]) -> Shared | None:
+    def prepare(self, questions: Sequence[str], image: Image, empty: Callable[[int], Any]) -> Prepared | None:
         """``Encoder.shared`` of one image in the model's number format, in memory that ``empty`` gives, or None: not here.
 
         Raises one of LOST where the process is dead, or silent for PATIENCE seconds.
@@ -75,15 +75,35 @@ class Apart:
             data = image.tobytes()
         except REFUSED:
             return None
-        _send(self._socket, (list(questions), image.mode, image.size, image.info.get("transparency")), data)
+        _send(self._socket, (list(questions), image.mode, image.size, image.info.get("transparency"), len(data)), data)
         head, memory = _receive(self._socket, empty)
         if head is None:
             return None
         found, others, slot, ids = head
         if ids is not None:
             self._ids[slot] = ids
-        inputs = {name: others[name] if where is None else _tensor(memory, *where) for name, where in found.items()}
-        return Shared(inputs, [self._ids[slot]])
+        return Prepared(memory, found, others, self._ids[slot])
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What came back: one memory, and where in it the tensors are. A torch call in a thread is one more turn for it to wait for."""
+
+    memory: Any
+    found: dict[str, tuple[int, Any, tuple[int, ...], int] | None]
+    others: dict[str, Any]
+    ids: list[list[int]]
+
+    def shared(self) -> Shared:
+        """The tensors, without a copy."""
+        inputs = {}
+        for name, where in self.found.items():
+            if where is None:
+                inputs[name] = self.others[name]
+            else:
+                offset, dtype, shape, size = where
+                inputs[name] = self.memory[offset : offset + size].view(dtype).view(shape)
+        return Shared(inputs, [self.ids])
 
 
 def launch() -> Apart:
@@ -154,19 +174,23 @@ def memory(size: int, *, pinned: bool) -> Any:
 
 
 def _send(to: socket, head: Any, *parts: Any) -> None:
-    said = pickle.dumps(head, 5)
-    views = [memoryview(part).cast("B") for part in parts]
-    to.sendall(HEAD.pack(len(said), sum(len(view) for view in views)) + said)
-    for view in views:
-        to.sendall(view)
+    """As few calls as can be: after every one a thread waits for its turn to run Python, and the others for theirs."""
+    views, said = [memoryview(part).cast("B") for part in parts], pickle.dumps(head, 5)
+    views = [memoryview(HEAD.pack(len(said), sum(map(len, views)))), *views, memoryview(said)]
+    gone = to.sendmsg(views)
+    for view in views:  # what was cut off, by a signal, say
+        if gone < len(view):
+            to.sendall(view[gone:])
+        gone = max(0, gone - len(view))
 
 
 def _receive(whence: socket, empty: Callable[[int], Any], *, idle: Callable[[], None] | None = None) -> tuple[Any, Any]:
+    """(head, memory with what came along)."""
     size, more = HEAD.unpack(_filled(whence, bytearray(HEAD.size), idle))
-    head = pickle.loads(_filled(whence, bytearray(size)))  # from a process we started, or were started by
-    memory = empty(more)
-    _filled(whence, memory.numpy() if hasattr(memory, "numpy") else memory)
-    return head, memory
+    memory = empty(more + size)
+    view = memoryview(memory.numpy() if hasattr(memory, "numpy") else memory)
+    _filled(whence, view)
+    return pickle.loads(view[more:]), memory  # from a process we started, or were started by
 
 
 def _filled(whence: socket, buffer: Any, idle: Callable[[], None] | None = None) -> Any:
@@ -189,10 +213,6 @@ def _patient(which: socket, seconds: int, ways: Sequence[int] = (SO_RCVTIMEO, SO
     """How long it waits for the other side. Python's own timeout would ask the system for every piece of an image."""
     for way in ways:
         which.setsockopt(SOL_SOCKET, way, struct.pack("ll", seconds, 0))
-
-
-def _tensor(memory: Any, offset: int, dtype: Any, shape: Sequence[int], size: int) -> Any:
-    return memory[offset : offset + size].view(dtype).view(shape)
 
 
 def _end(ours: socket, process: subprocess.Popen[bytes] | None) -> None:
@@ -239,8 +259,8 @@ def serve(ours: socket, parent: int) -> None:
 def _prepared(encoder: Encoder, asked: Any, data: bytearray) -> Shared:
     from PIL import Image
 
-    questions, mode, size, transparency = asked
-    image = Image.frombytes(mode, size, bytes(data))
+    questions, mode, size, transparency, count = asked
+    image = Image.frombytes(mode, size, bytes(memoryview(data)[:count]))
     if transparency is not None:
         image.info["transparency"] = transparency
     return encoder.shared([questions], [image])

@@ -111,7 +111,7 @@ def test_every_image_comes_back_bit_for_bit(family, dtype, build) -> None:
                 except (ValueError, TypeError, IndexError):
                     assert found is None, name
                     continue
-                same(found, rounded(expected, getattr(torch, dtype)))
+                same(found.shared(), rounded(expected, getattr(torch, dtype)))
                 taken += 1
     assert taken > len(IMAGES), "hardly any image is taken: the comparison says little"
 
@@ -131,7 +131,7 @@ def test_token_ids_are_sent_once_for_every_kind_of_question(llava, monkeypatch) 
     with served(encoder, "float32") as apart:
         for asked in (0, 0, 1, 1, 0, 2, 0, 2, 1):
             found = apart.prepare(sets[asked], IMAGES["odd"], EMPTY)
-            assert found.ids == encoder.shared([sets[asked]], [IMAGES["odd"]]).ids
+            assert found.shared().ids == encoder.shared([sets[asked]], [IMAGES["odd"]]).ids
     answers = [head for head in sent if head and len(head[0]) > 2]
     new = [head[3] is not None for head in answers]
     assert new == [True, False, True, False, False, True, True, False, True], "two places: the third kind takes the first's"
@@ -231,14 +231,36 @@ def test_one_whose_starter_is_gone_ends(llava, monkeypatch) -> None:
     theirs.close()
 
 
-def test_processes_are_for_a_gpu(llava, monkeypatch) -> None:
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (4, 1), (11, 2), (16, 4), (128, PROCESSES)])
+def test_processes_are_for_a_gpu_and_as_many_as_cores_allow(cores, processes, llava, monkeypatch) -> None:
     encoder, _ = llava
     asked = []
     monkeypatch.setattr(_hf_ahead, "start", lambda encoder, count, free: (asked.append(count), [])[1])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     for device in ("cpu", "cuda", "cuda:1"):
         ahead = Ahead(type(encoder)(replace(encoder.loaded, device=device), None))
         ahead.close()
-    assert asked == [0, PROCESSES, PROCESSES]
+    assert asked == [0, processes, processes]
+
+
+def test_every_process_is_asked_at_once(llava, monkeypatch) -> None:
+    """As many threads as processes: each waits for one of them."""
+    encoder, questions = llava
+    together = threading.Barrier(3)
+
+    class Waits:
+        def prepare(self, *_):
+            together.wait(10)  # raises if the other two are not asked meanwhile
+
+        def close(self) -> None:
+            together.abort()
+
+    three = [Waits() for _ in range(3)]
+    monkeypatch.setattr(_hf_ahead, "start", lambda encoder, count, free: ([free.put(one) for one in three], three)[1])
+    ahead = Ahead(encoder, processes=3)
+    list(ahead.parts([questions] * 3, [noise(40, 50) for _ in range(3)]))
+    assert not together.broken
+    ahead.close()
 
 
 def test_where_no_process_can_be_started_there_is_none(llava, monkeypatch) -> None:
@@ -277,7 +299,7 @@ def test_a_real_process_prepares_dies_and_is_not_missed(llava) -> None:
     assert ready == {id(first), id(second)}
     first.process.send_signal(signal.SIGINT)  # as a terminal sends it to all: it ends with its starter, not before
     for one in (first, second):
-        same(one.prepare(questions, IMAGES["odd"], EMPTY), encoder.shared([questions], [IMAGES["odd"]]))
+        same(one.prepare(questions, IMAGES["odd"], EMPTY).shared(), encoder.shared([questions], [IMAGES["odd"]]))
         ahead._free.put(one)
     first.process.kill()
     first.process.wait()

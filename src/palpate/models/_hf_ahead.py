@@ -84,9 +84,10 @@ class Ahead:
 
     def close(self) -> None:
         """Ends the threads and processes."""
-        self._pool.shutdown(cancel_futures=True)
-        for one in self._apart:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for one in self._apart:  # a thread that waits for one goes on
             one.close()
+        self._pool.shutdown()
 
     def _submitted(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> list[Future[Shared | Prepared]]:
         return [self._pool.submit(self._one, asked, image) for asked, image in zip(questions, images, strict=True)]

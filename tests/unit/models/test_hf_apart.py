@@ -111,7 +111,10 @@ def test_every_image_comes_back_bit_for_bit(family, dtype, build) -> None:
                 except (ValueError, TypeError, IndexError):
                     assert found is None, name
                     continue
-                same(found.shared(), rounded(expected, getattr(torch, dtype)))
+                shared = found.shared()
+                same(shared, rounded(expected, getattr(torch, dtype)))
+                assert shared.inputs["pixel_values"].dtype == getattr(torch, dtype)
+                assert shared.inputs["input_ids"].dtype == torch.long
                 taken += 1
     assert taken > len(IMAGES), "hardly any image is taken: the comparison says little"
 
@@ -219,6 +222,19 @@ def test_it_is_used_again_after_an_image_it_would_not_take(llava) -> None:
         same(part, encoder.shared([questions] * 2, shown))
         assert ahead._free.get_nowait() is apart
         ahead.close()
+
+
+def test_closing_does_not_wait_for_a_process_that_says_nothing(llava) -> None:
+    encoder, questions = llava
+    ours, theirs = socketpair()
+    ahead = with_one(encoder, Apart(ours, None))
+    asked = ahead._submitted([questions], [IMAGES["odd"]])
+    theirs.recv(1)  # it was asked
+    started = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - started < _hf_apart.PATIENCE / 4
+    same(asked[0].result(0), rounded(encoder.shared([questions], [IMAGES["odd"]]), torch.float32))
+    theirs.close()
 
 
 def test_one_whose_starter_is_gone_ends(llava, monkeypatch) -> None:

@@ -100,6 +100,7 @@ OTHER = {
     "another mean": {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.7, 0.8, 0.9]},
     "one mean for all": {"image_mean": [0.5] * 3, "image_std": [0.25] * 3},
     "another factor": {"rescale_factor": 1 / 127.5},
+    "another factor alone": {"rescale_factor": 1 / 127.5, "do_normalize": False},
     "grey stays grey": {"do_convert_rgb": False},
 }
 

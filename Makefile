@@ -57,9 +57,9 @@ docs: $(VENV)/.docs          ## the documentation as a site, in site/
 	$(BIN)/python docs/pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-lock:                         ## take the newest versions that pyproject.toml admits, torch and transformers held, and write them down
+lock:                         ## take the newest versions that pyproject.toml admits, torch, transformers and triton held, and write them down
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	grep -E '^(torch|transformers)==' constraints.txt > build/held.txt
+	grep -E '^(torch|transformers|triton)==' constraints.txt > build/held.txt
 	build/lock/bin/python -m pip install --quiet -c build/held.txt -e ".[local,dev]"
 	(grep '^#' constraints.txt; build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > build/lock.txt
 	mv build/lock.txt constraints.txt

@@ -86,7 +86,10 @@ def gemma(folder: Path, *, tiny: bool = False) -> None:
         image_token_index=place,
     )
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+    names |= {"turn_token": "<start_of_turn>", "end_token": "<end_of_turn>"}
     ids = {"<image_soft_token>": place, "<start_of_image>": begin, "<end_of_image>": end}
+    ids |= {"<start_of_turn>": begin - 2, "<end_of_turn>": begin - 1}
+    ids |= {"\n" * n: begin - 10 + n for n in range(1, 5)}  # vLLM looks these up by name
     images = Gemma3ImageProcessorPil(
         size={"height": side, "width": side}, image_seq_length=tokens, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )

@@ -5,8 +5,8 @@
 LLaVA-1.6-Mistral-7B and Gemma-3-4B in their real sizes with random weights: the arithmetic does not depend on their values, and
 nothing is downloaded. Every answer has exactly ``--new`` tokens. Images are PIL images; their preprocessing is part of the time
 on every side. The loop asks one prompt on one image at a time, as published evaluation code does, on ``--loop-images`` images.
-vLLM is primed: the first prompt of every image goes first. Prints a table and writes build/gpu_speed.json. ``--size tiny`` is for
-testing it.
+vLLM is asked everything at once, and primed: the first prompt of every image goes first. Prints a table and writes
+build/gpu_speed.json. ``--size tiny`` is for testing it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,8 @@ from palpate.nouns import Block, Case, Form, Perturbation, Polarity, Prompt, Sti
 from palpate.parts import ModelSpec
 
 PIXELS = {"llava": 512, "gemma": 896}
-WORDS = "Does this image contain evidence of pneumonia? Consider consolidation, air bronchograms and silhouettes. Wording"
+QUESTION = {"llava": 24, "gemma": 24}
+"""Characters, each a token, of a question: with what the template puts behind it, 32 tokens after the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,12 @@ class Row:
         return self.responses / self.seconds
 
 
-def stimuli(model: str, images: int, prompts: int, size: int) -> list[Stimulus]:
-    """Noise images with ``prompts`` questions of about 32 tokens each."""
-    rng, none = np.random.default_rng(0), Perturbation()
-    asked = [Prompt(f"p{i}", f"{WORDS} {i}.", Form.YES_NO, Polarity.POSITIVE, "target") for i in range(prompts)]
+def stimuli(model: str, images: int, prompts: int, size: int, seed: int = 0) -> list[Stimulus]:
+    """``seed``'s noise images with ``prompts`` questions of 32 tokens after the image each, unlike from the first."""
+    rng, words_of, none = np.random.default_rng(seed), np.random.default_rng(0), Perturbation()
+    letters = [chr(ord("a") + i) for i in range(26)]
+    words = ["".join([letters[i % 26], *words_of.choice(letters, QUESTION[model] - 1)]) for i in range(prompts)]
+    asked = [Prompt(f"p{i}", word, Form.YES_NO, Polarity.POSITIVE, "target") for i, word in enumerate(words)]
     found = []
     for index in range(images):
         case = Case(f"{model}{index}", index % 2, f"g{index}", f"d{index}", None)  # type: ignore[arg-type]
@@ -131,25 +134,50 @@ def ours(model: HFModel, asked: Sequence[Stimulus]) -> int:
     return sum(map(len, answers))
 
 
-def vllm(folder: Path, asked: Sequence[Stimulus], new: int, render: Callable[[str], str]) -> tuple[int, float]:
-    """(responses, seconds) of vLLM with prefix caching, primed; its own random weights."""
+VLLM = {"at once": [slice(None)], "primed": [slice(0, 1), slice(1, None)]}
+"""Ways of asking vLLM → which of every image's prompts go together."""
+
+
+def vllm(folder: Path, name: str, given: argparse.Namespace, size: int, rendered: Mapping[str, str]) -> Iterator[Row]:
+    """vLLM with prefix caching and its own random weights: every request at once; and primed, the first prompt of each image first.
+
+    Its images are new every time, and named, so that it need not hash their pixels once for every prompt. ``rendered``: question →
+    prompt.
+    """
     from vllm import LLM, SamplingParams
 
     engine = LLM(
-        model=str(folder), load_format="dummy", dtype="bfloat16", enable_prefix_caching=True, limit_mm_per_prompt={"image": 1}
+        model=str(folder),
+        load_format="dummy",
+        dtype="bfloat16",
+        enable_prefix_caching=True,
+        limit_mm_per_prompt={"image": 1},
+        max_model_len=4096,
+        mm_processor_cache_gb=16,
     )
-    how = SamplingParams(temperature=0.0, max_tokens=new, min_tokens=new, ignore_eos=True)
+    how = SamplingParams(temperature=0.0, max_tokens=given.new, ignore_eos=True)
 
-    def requests(some: slice) -> list[dict[str, Any]]:
+    def requests(seed: int, images: int, turns: Sequence[slice]) -> list[list[dict[str, Any]]]:
         return [
-            {"prompt": render(t.prompt.text), "multi_modal_data": {"image": s.image}} for s in asked for t in s.block.trials[some]
+            [
+                {
+                    "prompt": rendered[trial.prompt.text],
+                    "multi_modal_data": {"image": one.image},
+                    "multi_modal_uuids": {"image": f"{seed}.{i}"},
+                }
+                for i, one in enumerate(stimuli(name, images, given.prompts, size, seed))
+                for trial in one.block.trials[turn]
+            ]
+            for turn in turns
         ]
 
-    engine.generate(requests(slice(0, 1))[:1], how, use_tqdm=False)  # warm up
-    started = time.perf_counter()
-    done = len(engine.generate(requests(slice(0, 1)), how, use_tqdm=False))
-    done += len(engine.generate(requests(slice(1, None)), how, use_tqdm=False))
-    return done, time.perf_counter() - started
+    def answers(asked: list[list[dict[str, Any]]]) -> int:
+        return sum(len(engine.generate(together, how, use_tqdm=False)) for together in asked)
+
+    for seed, way in enumerate(given.vllm_ways, 1):
+        answers(requests(seed, min(given.images, 16), VLLM[way]))  # warm up
+        asked = requests(1000 + seed, min(given.images, given.vllm_images), VLLM[way])
+        yield Row(name, f"vLLM, {way}", *timed(lambda a=asked: answers(a)))  # type: ignore[misc]
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -168,12 +196,14 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> list[Row]:
     _hf_load._twin = random_weights
     for way in given.ways:
         model = palpate_model(folder, given.new, given.device, images_at_once=given.at_once, **WAYS[way])
-        ours(model, asked[: given.at_once])  # load and warm up
-        encoder = model._loaded().encoder
+        rendered = {t.prompt.text: model._loaded().encoder.render(t.prompt.text, image=True) for t in asked[0].block.trials}
         if not rows and given.loop_images:
-            loop(model, asked[:1], 2)
-            measured = timed(lambda m=model: loop(m, asked[: given.loop_images], given.new))  # type: ignore[misc]
+            with as_published(model._loaded().loaded.model):
+                loop(model, asked[:1], 2)
+                measured = timed(lambda m=model: loop(m, asked[: given.loop_images], given.new))  # type: ignore[misc]
             rows.append(Row(name, "loop: generate() per prompt", *measured))
+            show(rows)
+        ours(model, asked)  # warm up
         rows.append(Row(name, f"Palpate, {way}", *timed(lambda m=model: ours(m, asked))))  # type: ignore[misc]
         show(rows[-1:])
         if given.split:
@@ -184,8 +214,21 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> list[Row]:
             profiled(model, asked[: given.at_once], Path(given.profile) / f"{name}-{way}.txt")
         model.close()
     if given.vllm and find_spec("vllm") is not None:
-        rows.append(Row(name, "vLLM, primed", *vllm(folder, asked, given.new, lambda q: encoder.render(q, image=True))))
+        for row in vllm(folder, name, given, size, rendered):
+            rows.append(row)
+            show(rows[-1:])
     return rows
+
+
+@contextmanager
+def as_published(model: Any) -> Iterator[None]:
+    """No part of it is compiled while this lasts."""
+    compiled = [(module, module.__dict__.pop("forward")) for module in model.modules() if "forward" in module.__dict__]
+    try:
+        yield
+    finally:
+        for module, forward in compiled:
+            module.forward = forward
 
 
 @contextmanager
@@ -253,6 +296,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--split", action="store_true", help="run once more and say how long each phase took")
     parser.add_argument("--profile", help="folder for a table of kernels, from one more run")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--vllm-images", type=int, default=64, help="images vLLM is timed on; at most --images")
+    parser.add_argument("--vllm-ways", nargs="+", choices=sorted(VLLM), default=sorted(VLLM))
     parser.add_argument("--no-vllm", dest="vllm", action="store_false")
     parser.add_argument("--json", default="build/gpu_speed.json")
     given = parser.parse_args(arguments)

@@ -24,14 +24,15 @@ MODULES = {
 }
 """Package → the module it is imported as, where they differ."""
 THROUGH = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "threadpoolctl": "sklearn", "huggingface_hub": "transformers"}
+THROUGH |= {"triton": "torch"}  # of its builds for GPUs
 """Module → the declared package that always brings it."""
 PLUGINS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle", "pyjpegls", "accelerate", "safetensors"}
 """Found by the package they serve: pydicom's decoders, and what transformers reads weights with."""
 
 
 def named(requirement: str) -> tuple[str, str]:
-    """(package, lowest version) of ``package[extra]>=1.2``: each has exactly a lower bound."""
-    match = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", requirement)
+    """(package, lowest version) of ``package[extra]>=1.2; where``: each has exactly a lower bound."""
+    match = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)(?:; .+)?", requirement)
     assert match, requirement
     return match[1], match[2]
 

@@ -157,6 +157,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class LooksAhead(Model, Protocol):
+    """A Model that works faster where it knows what comes next."""
+
+    def expect(self, stimuli: Sequence[Stimulus]) -> None:
+        """These will be asked after the next ``ask``, or never. Changes no answer."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where a served model's questions go: the host's name, whether that is another machine, and which environment variables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,42 @@ def answer(model: Model, blocks: Sequence[Block], seed: int) -> list[list[Answer
     return look(model, blocks, seed, {})[0]
 
 
-def look(
-    model: Model, blocks: Sequence[Block], seed: int, requests: Mapping[str, FeatureRequest]
-) -> tuple[list[list[Answer]], list[Features | None]]:
-    """The same, and the inner states of every unchanged image whose task has a request; None where there are none."""
-    answers: list[list[Answer]] = [[] for _ in blocks]
-    features: list[Features | None] = [None] * len(blocks)
-    shown: list[tuple[int, Stimulus]] = []
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Blocks with their images open and perturbed: what can be ``shown``, by its place among the Blocks, and what cannot."""
+
+    count: int
+    shown: list[tuple[int, Stimulus]]
+    failed: dict[int, list[Answer]]
+
+
+def opened(blocks: Sequence[Block], seed: int) -> Opened:
+    """An image that cannot be opened makes its Block's Answers errors."""
+    shown, failed = [], {}
     for i, block in enumerate(blocks):
         try:
             shown.append((i, present(block, seed)))
         except (OSError, ValueError) as fault:
             cause = f"the image cannot be opened: {type(fault).__name__}"
-            answers[i] = [Answer(Status.ERROR, error=cause) for _ in block.trials]
-    given, seen = _shown(model, [stimulus for _, stimulus in shown], requests)
-    for (i, stimulus), found, inside in zip(shown, given, seen, strict=True):
+            failed[i] = [Answer(Status.ERROR, error=cause) for _ in block.trials]
+    return Opened(len(blocks), shown, failed)
+
+
+def look(
+    model: Model, blocks: Sequence[Block], seed: int, requests: Mapping[str, FeatureRequest]
+) -> tuple[list[list[Answer]], list[Features | None]]:
+    """The same, and the inner states of every unchanged image whose task has a request; None where there are none."""
+    return look_at(model, opened(blocks, seed), requests)
+
+
+def look_at(
+    model: Model, given: Opened, requests: Mapping[str, FeatureRequest]
+) -> tuple[list[list[Answer]], list[Features | None]]:
+    """The same for Blocks whose images are open already."""
+    answers = [given.failed.get(i, []) for i in range(given.count)]
+    features: list[Features | None] = [None] * given.count
+    replies, seen = _shown(model, [stimulus for _, stimulus in given.shown], requests)
+    for (i, stimulus), found, inside in zip(given.shown, replies, seen, strict=True):
         if len(found) != len(stimulus.block.trials):
             raise ModelError(
                 f"gave {len(found)} answers to {len(stimulus.block.trials)} questions", where=f"model {stimulus.block.model!r}"

@@ -7,17 +7,17 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from palpate.errors import RunError
 from palpate.executors._contract import Batch, Given, Looked
 from palpate.executors._served import ServedModels
-from palpate.executors._work import check, look
+from palpate.executors._work import Opened, check, look, look_at, opened
 from palpate.nouns import Answer, Block
-from palpate.parts import Allowance, ChecksItself, FeatureRequest, Model, ModelSpec
+from palpate.parts import Allowance, ChecksItself, FeatureRequest, LooksAhead, Model, ModelSpec
 from palpate.registry import part
 
 WORKER = "PALPATE_WORKER"
@@ -77,10 +77,16 @@ class LocalExecutor(ServedModels):
             self._pool = None
 
     def _here(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:
+        """Images are opened by a thread beside, two batches ahead, so that a model on a GPU need not wait for them."""
+        aside = ThreadPoolExecutor(1, thread_name_prefix="palpate-open")
         try:
-            for batch in batches:
-                yield batch, *look(self._hold(model), batch, self.seed, requests)
+            for batch, given, following in _ahead(batches, lambda batch: aside.submit(opened, batch, self.seed)):
+                held = self._hold(model)
+                if following is not None and following.done() and not requests and isinstance(held, LooksAhead):
+                    held.expect([stimulus for _, stimulus in following.result().shown])
+                yield batch, *look_at(held, given.result(), requests)
         finally:
+            aside.shutdown(cancel_futures=True)
             self._release()
 
     def _hold(self, model: ModelSpec) -> Model:
@@ -127,6 +133,19 @@ class LocalExecutor(ServedModels):
             expected='workers that stay; a script of your own needs `if __name__ == "__main__":` around what it runs',
             hint="run the same command again: it goes on where it stopped; fewer `ask.workers` need less memory",
         )
+
+
+def _ahead(
+    batches: Iterable[Batch], open_: Callable[[Batch], Future[Opened]]
+) -> Iterator[tuple[Batch, Future[Opened], Future[Opened] | None]]:
+    """Each batch, its images, and those of the one after it; those of a third are being opened too."""
+    coming: deque[tuple[Batch, Future[Opened]]] = deque()
+    for batch in batches:
+        coming.append((batch, open_(batch)))
+        if len(coming) > 2:
+            yield *coming.popleft(), coming[0][1]
+    while coming:
+        yield *coming.popleft(), coming[0][1] if coming else None
 
 
 def _next(waiting: deque[tuple[Batch, Future[Given]]]) -> Looked:

@@ -17,19 +17,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
 
 from palpate.models._hf_apart import LOST, Apart, Prepared, memory, rounded, start
-from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared
+from palpate.models._hf_encode import ON_HOST, PER_TOKEN, Encoder, Shared, sent
 from palpate.models._hf_tables import hasten
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FIRST, FEWEST, MOST = 2, 8, 32
-"""Images in the first part, and in any later one. Part of what shapes a batch: changing them raises BATCHES."""
+FIRST, FEWEST, MOST = 32, 8, 128
+"""Images in the first part at most, in a part at least, and at most. Part of what shapes a batch: changing them raises BATCHES."""
 TOKENS_AT_ONCE = 24_576
-"""Tokens a later part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
+"""Tokens a part has at most, where that is more than FEWEST images: fewer leave a GPU idle, more only take memory."""
 PROCESSES, CORES = 4, 4
 """At most so many processes prepare images for a model on a GPU, one for so many cores. Each has half a gigabyte of its own.
 
@@ -47,7 +48,9 @@ class Ahead:
         self.encoder, cuda = encoder, encoder.loaded.device.startswith("cuda")
         self._spare: SimpleQueue[Encoder] = SimpleQueue()
         self._noted: dict[tuple[int, ...], tuple[Sequence[Sequence[str]], Sequence[Image]]] = {}
-        self._begun: dict[tuple[int, ...], list[Future[Shared | Prepared]]] = {}
+        # With the images themselves: while an entry is there no other image can lie where one of them lies.
+        self._begun: dict[tuple[int, ...], tuple[Sequence[Image], list[Future[Shared | Prepared]]]] = {}
+        self._lock, self._beside = Lock(), cast("Any", None)
         self._free: SimpleQueue[Apart] = SimpleQueue()
         self._apart = start(encoder, (_processes() if cuda else 0) if processes is None else processes, self._free)
         self._pool = ThreadPoolExecutor(max(THREADS, len(self._apart)), thread_name_prefix="palpate-images")
@@ -61,26 +64,30 @@ class Ahead:
     def parts(self, questions: Sequence[Sequence[str]], images: Sequence[Image]) -> Iterator[Shared]:
         """``encoder.shared`` of every part, in order, in the model's number format, the pixels on its device."""
         self._noted.pop(_names(images), None)
-        waiting = self._begun.pop(_names(images), None) or self._submitted(questions, images)
-        self._begun |= {names: self._submitted(*later) for names, later in self._noted.items()}
+        begun = self._begun.pop(_names(images), None)
+        waiting = self._submitted(questions, images) if begun is None else begun[1]
+        self._begun |= {names: (later[1], self._submitted(*later)) for names, later in self._noted.items()}
         self._noted.clear()
-        start, count = 0, FIRST
+        start = 0
         try:
             while start < len(images):
-                some = slice(start, start + count)
+                count = part_size(_shared(waiting[start].result()))
+                some = slice(start, start + (min(FIRST, count) if start == 0 else count))
                 part = joined([_shared(one.result()) for one in waiting[some]], self.encoder.loaded)
                 part = self.encoder.shared(questions[some], images[some]) if part is None else part
                 yield part
-                start, count = start + count, part_size(part)
+                start = some.stop
         finally:
             _drop(waiting)
 
-    def forget(self) -> None:
-        """What was begun and not asked for after all."""
-        for waiting in self._begun.values():
+    def forget(self, but: Sequence[Image] = ()) -> None:
+        """What was begun and not asked for after all, ``but`` what was begun on these images."""
+        kept = self._begun.pop(_names(but), None)
+        noted = self._noted.pop(_names(but), None)
+        for _, waiting in self._begun.values():
             _drop(waiting)
-        self._begun.clear()
-        self._noted.clear()
+        self._begun = {} if kept is None else {_names(but): kept}
+        self._noted = {} if noted is None else {_names(but): noted}
 
     def close(self) -> None:
         """Ends the threads and processes."""
@@ -93,18 +100,35 @@ class Ahead:
         return [self._pool.submit(self._one, asked, image) for asked, image in zip(questions, images, strict=True)]
 
     def _one(self, questions: Sequence[str], image: Image) -> Shared | Prepared:
-        """One image, in the model's number format, in pinned memory where the device is a GPU."""
-        pinned = self.encoder.loaded.device.startswith("cuda")
-        prepared = self._one_apart(questions, image, pinned=pinned)
+        """One image, in the model's number format, on the device if that is a GPU."""
+        cuda = self.encoder.loaded.device.startswith("cuda")
+        prepared = self._one_apart(questions, image, pinned=cuda)
         if prepared is not None:
-            return prepared
+            return replace(prepared, memory=self._sent([prepared.memory])[0]) if cuda else prepared
         with self._taken() as encoder:
             shared = rounded(encoder.shared([questions], [image]), self.encoder.loaded.model.dtype)
-        if not pinned:
+        if not cuda:
             return shared
-        inputs = shared.inputs.items()
-        ready = {n: value.pin_memory() if n not in PER_TOKEN and hasattr(value, "to") else value for n, value in inputs}
-        return Shared(ready, shared.ids)
+        names = [name for name, value in shared.inputs.items() if name not in PER_TOKEN | ON_HOST and hasattr(value, "to")]
+        there = dict(zip(names, self._sent([shared.inputs[name] for name in names]), strict=True))
+        return Shared({**shared.inputs, **there}, shared.ids)
+
+    def _sent(self, tensors: Sequence[Any]) -> list[Any]:
+        """On the GPU, beside what it is at. The thread waits, so that pinned memory can be used again for the next image."""
+        import torch
+
+        device = self.encoder.loaded.device
+        with self._lock:
+            if self._beside is None:
+                self._beside = torch.cuda.Stream(device)
+        with torch.cuda.stream(self._beside):
+            given = [sent(tensor, device) for tensor in tensors]
+            there = torch.cuda.Event(blocking=True)
+            there.record()
+        for tensor in given:
+            tensor.record_stream(torch.cuda.default_stream(device))
+        there.synchronize()
+        return given
 
     def _one_apart(self, questions: Sequence[str], image: Image, *, pinned: bool) -> Prepared | None:
         """The same from another process; None where none is free or this image is not for it. A dead one is not asked again."""
@@ -129,9 +153,9 @@ class Ahead:
             self._spare.put(encoder)
 
 
-def part_size(part: Shared) -> int:
-    """Images in the next part, from how many tokens the images of this one have."""
-    tokens = int(part.inputs["input_ids"].shape[1])
+def part_size(first: Shared) -> int:
+    """Images in a part, from how many tokens its first one has."""
+    tokens = int(first.inputs["input_ids"].shape[1])
     return max(FEWEST, min(MOST, TOKENS_AT_ONCE // tokens))
 
 
@@ -151,7 +175,7 @@ def joined(ones: Sequence[Shared], loaded: Any) -> Shared | None:
             fill = loaded.pad if name == "input_ids" else 0
             inputs[name] = torch.cat([pad(value, (width - value.shape[1], 0), value=fill) for value in values])
         elif all(hasattr(value, "to") for value in values) and len({value.shape[1:] for value in values}) == 1:
-            inputs[name] = torch.cat([value.to(loaded.device, non_blocking=True) for value in values])
+            inputs[name] = torch.cat([value if name in ON_HOST else sent(value, loaded.device) for value in values])
         else:
             return None
     return Shared(inputs, [ids for one in ones for ids in one.ids])

@@ -21,7 +21,9 @@ from socket import MSG_WAITALL, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET,
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from palpate.models._hf_encode import Encoder, Shared
+import numpy as np
+
+from palpate.models._hf_encode import ON_HOST, PER_TOKEN, Encoder, Shared
 from palpate.models._hf_tables import hasten
 
 if TYPE_CHECKING:
@@ -96,10 +98,13 @@ class Prepared:
 
     def shared(self) -> Shared:
         """The tensors, without a copy."""
+        import torch
+
         inputs = {}
         for name, where in self.found.items():
             if where is None:
-                inputs[name] = self.others[name]
+                own = self.others[name]
+                inputs[name] = torch.from_numpy(own) if isinstance(own, np.ndarray) else own
             else:
                 offset, dtype, shape, size = where
                 inputs[name] = self.memory[offset : offset + size].view(dtype).view(shape)
@@ -291,8 +296,8 @@ def _answer(ours: socket, shared: Shared, sent: _Sent) -> None:
     found: dict[str, Any] = {}
     others, parts, at = {}, [], 0
     for name, value in shared.inputs.items():
-        if not torch.is_tensor(value):
-            found[name], others[name] = None, value
+        if not torch.is_tensor(value) or name in PER_TOKEN | ON_HOST:  # the memory is all that goes on to a device
+            found[name], others[name] = None, value.numpy() if torch.is_tensor(value) else value
             continue
         data = value.contiguous().view(-1).view(torch.uint8).numpy()
         found[name] = at, value.dtype, tuple(value.shape), len(data)

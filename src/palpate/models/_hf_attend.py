@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from palpate.models import _hf_kernels
+from palpate.models._hf_encode import sent
+from palpate.models._hf_kernels import half_on_gpu
 from palpate.models._hf_load import Loaded
 from palpate.models._hf_room import growing_layer
-from palpate.models._hf_step import AFTER, Step, worth
+from palpate.models._hf_step import Step, worth
 
 NAME = "palpate_unrepeated"
 """Under which the function below is registered with transformers."""
@@ -30,8 +33,11 @@ SCORES_AT_ONCE = 2**28
 class Unrepeated:
     """One copy of every image's keys and values, and what each question adds to them."""
 
-    def __init__(self, loaded: Loaded, prefix: Any, mask: Any, owners: Sequence[int]) -> None:
-        """``prefix``: the cache after the prefill of B images; ``mask`` (B, L): its real tokens; ``owners``: each row's image."""
+    def __init__(self, loaded: Loaded, prefix: Any, mask: Any, lengths: Sequence[int], owners: Sequence[int]) -> None:
+        """``prefix``: the cache after the prefill of B images; ``mask`` (B, L): its real tokens, the last ``lengths`` of each.
+
+        ``owners``: each row's image. Nothing here is asked of the device: it may still be at the prefill.
+        """
         import torch
         from transformers import DynamicCache
 
@@ -40,22 +46,24 @@ class Unrepeated:
         self.layers = [(layer.keys, layer.values) for layer in prefix.layers]
         self.valid = mask.bool()
         self.positions = (mask.cumsum(1) - 1).clamp(min=0)
-        self.whole = bool(self.valid.all())
-        self.longest = int(self.valid.sum(1).max())
+        self.whole, self.longest = min(lengths) == mask.shape[1], max(lengths)
         self.suffix = DynamicCache()
         self.suffix.layer_class_to_replicate = growing_layer()
-        device = mask.device
-        self.owners = torch.tensor(owners, device=device)
+        self.device = str(mask.device)
+        self.owners = sent(torch.tensor(owners), self.device)
         self._made: dict[tuple[str, int | None], Any] = {}
         self.stays, self.step = False, cast("Step | None", None)
-        self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=device)
-        self.suffix_positions = torch.zeros(len(owners), 0, dtype=torch.long, device=device)
-        self._arrange()
+        self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=self.device)
+        self.suffix_positions = torch.zeros(len(owners), 0, dtype=torch.long, device=self.device)
+        self.starts = torch.zeros(len(owners), dtype=torch.int32, device=self.device)
+        self._arrange(owners)
 
     def extend(self, real: Any) -> Any:
         """``real`` (R, T): which of the tokens about to be run are no padding. Their positions (R, T), counted over real tokens."""
         import torch
 
+        if not self.suffix_valid.shape[1]:
+            self.starts = (real.shape[1] - real.sum(1)).int()  # padding is on the left, and there is none later
         seen = self.valid.sum(1)[self.owners] + self.suffix_valid.sum(1)
         positions = (seen[:, None] + real.cumsum(1) - 1).clamp(min=0)
         self.suffix_valid = torch.cat([self.suffix_valid, real.bool()], 1)
@@ -72,12 +80,12 @@ class Unrepeated:
                 return self.step(inputs)
             return self.loaded.model(past_key_values=self.suffix, use_cache=True, **inputs)
 
-    def steady(self, done: int, left: int) -> bool:
-        """Whether rows that end from now on stay until half have; ``done``, ``left``: tokens decoded, and at most still to come."""
+    def steady(self, left: int) -> bool:
+        """Whether rows that end from now on stay until half have; ``left``: tokens at most still to come."""
         if self.step is not None and self.suffix_positions.shape[1] >= self.step.capacity:
             self._grow_again()
         if not self.stays:
-            self.stays = done >= AFTER and worth(self, left)
+            self.stays = worth(self, left)
         return self.stays
 
     def _grow_again(self) -> None:
@@ -94,6 +102,7 @@ class Unrepeated:
         self._grow_again()
         self.owners = self.owners[rows]
         self.suffix_valid, self.suffix_positions = self.suffix_valid[rows], self.suffix_positions[rows]
+        self.starts = self.starts[rows]
         for layer in self.suffix.layers:
             layer.batch_select_indices(rows)
         asked = self.owners.unique()
@@ -101,21 +110,25 @@ class Unrepeated:
             self.layers = [(keys[asked], values[asked]) for keys, values in self.layers]
             self.valid, self.positions = self.valid[asked], self.positions[asked]
             self.owners = (self.owners[:, None] == asked[None]).int().argmax(1)
-        self._arrange()
+        self._arrange(self.owners.tolist())
 
-    def _arrange(self) -> None:
+    def _arrange(self, owners: Sequence[int]) -> None:
         """Where each row goes in a table of images × questions."""
         import torch
 
         counts: dict[int, int] = {}
         places = []
-        for owner in self.owners.tolist():
+        for owner in owners:
             places.append((owner, counts.get(owner, 0)))
             counts[owner] = counts.get(owner, 0) + 1
         self.images, self.width = len(self.valid), max(counts.values(), default=1)
         flat = [owner * self.width + nth for owner, nth in places]
         self.full = flat == list(range(self.images * self.width))
-        self.places = torch.tensor(flat, dtype=torch.long, device=self.owners.device)
+        self.places = sent(torch.tensor(flat), self.device)
+        rows_of = torch.full((self.images * self.width,), -1, dtype=torch.int32)
+        rows_of[flat] = torch.arange(len(flat), dtype=torch.int32)
+        self.rows_of = sent(rows_of.view(self.images, self.width), self.device)
+        self.begins = (self.valid.shape[1] - self.valid.sum(1)).int()
 
     # ------------------------------------------------------------ the two parts
 
@@ -133,21 +146,41 @@ class Unrepeated:
         return flat if self.full else flat[self.places]
 
     def over_prefix(self, layer: int, query: Any, scale: float, window: int | None, cap: float | None) -> tuple[Any, Any]:
-        """query (R, KV, G, T, d) → (out (R, KV, G, T, d), lse (R, KV, G, T) float32) over the images' keys."""
+        """query (R, KV, G, T, d) → out (images, KV, W·G·T, d) and lse (images, KV, W·G·T) float32 over the images' keys.
+
+        W: the most rows of an image; the rows of one are after one another.
+        """
         keys, values = self.layers[layer]
         length = keys.shape[-2]
         _, heads, group, steps, size = query.shape
         table = self.fold(query).permute(0, 2, 1, 3, 4, 5).reshape(self.images, heads, self.width * group * steps, size)
         allowed = self._once(f"prefix of {length}", window, lambda: self._allowed(length, steps, group, window))
-        out, lse = _scored(table, keys, values, scale, cap, allowed)
+        return _scored(table, keys, values, scale, cap, allowed)
+
+    def by_row(self, out: Any, lse: Any, query: Any) -> tuple[Any, Any]:
+        """What ``over_prefix`` found for a query (R, KV, G, T, d), row by row: (R, KV, G, T, d) and (R, KV, G, T)."""
+        _, heads, group, steps, size = query.shape
         shape = (self.images, heads, self.width, group, steps)
         out = out.view(*shape, size).permute(0, 2, 1, 3, 4, 5)
         return self.unfold(out), self.unfold(lse.view(shape).permute(0, 2, 1, 3, 4))
 
+    def at_once(self, layer: int, query: Any, keys: Any, values: Any, scale: float) -> Any:
+        """One new token of every row, query (R, H, 1, d), over prefix and own tokens in one kernel: (R, 1, H, d)."""
+        import torch
+
+        slots = self.suffix_valid.shape[1]
+        step, device = self.step, query.device
+        used = step.used if step else self._once("used", None, lambda: torch.full((1,), slots, dtype=torch.int32, device=device))
+        own = keys, values
+        return _hf_kernels.decode(query, self.layers[layer], self.begins, own, self.starts, self.rows_of, used, scale)
+
+    def reaches(self, window: int | None) -> bool:
+        """Whether every query sees the whole prefix. An upper bound: to ask the device would make every layer wait for it."""
+        return window is None or self.longest + self.suffix_positions.shape[1] <= window
+
     def _allowed(self, length: int, steps: int, group: int, window: int | None) -> Any:
         """(images, 1, 1 or rows, length) which keys a query may see; None where it may see all."""
-        # Nothing lies further back than the window. An upper bound: to ask the device would make every layer wait for it.
-        reaches = window is None or self.longest + self.suffix_positions.shape[1] <= window
+        reaches = self.reaches(window)
         if reaches and self.whole:
             return None
         valid = self.valid[:, None, None, -length:]
@@ -160,16 +193,14 @@ class Unrepeated:
     def over_suffix(
         self, query: Any, keys: Any, values: Any, scale: float, window: int | None, cap: float | None
     ) -> tuple[Any, Any]:
-        """The same over each row's own keys (R, KV, S, d), causally."""
+        """The same over each row's own keys (R, KV, S, d), causally: (R, KV, G·T, d) and (R, KV, G·T)."""
         rows, heads, group, steps, size = query.shape
         step, folded = self.step, query.reshape(rows, heads, group * steps, size)
         allowed = step.allowed if step else self._once("suffix", window, lambda: self._allowed_suffix(steps, group, window))
         if half_on_gpu(query) and cap is None:
             bias = step.bias if step else self._once("bias", window, lambda: bias_of(allowed, query.dtype))
-            out, lse = _biased(folded, keys, values, scale, bias)
-        else:
-            out, lse = _scored(folded, keys, values, scale, cap, allowed)
-        return out.view(rows, heads, group, steps, size), lse.view(rows, heads, group, steps)
+            return _biased(folded, keys, values, scale, bias)
+        return _scored(folded, keys, values, scale, cap, allowed)
 
     def _allowed_suffix(self, steps: int, group: int, window: int | None) -> Any:
         """(R, 1, rows of a group, S) which of a question's own tokens its queries may see."""
@@ -218,13 +249,6 @@ def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None,
     return (outs[0], lses[0]) if len(parts) == 1 else (torch.cat(outs), torch.cat(lses))
 
 
-def half_on_gpu(query: Any) -> bool:
-    """Where attention has kernels of its own that give the normaliser too."""
-    import torch
-
-    return bool(query.is_cuda and query.dtype in (torch.float16, torch.bfloat16))
-
-
 def bias_of(allowed: Any, dtype: Any) -> Any:
     """0 where a key is seen, −inf where not: (R, 1, M, S), with room behind it, for the kernel reads eight at a time."""
     import torch
@@ -258,11 +282,16 @@ def attend(
     state = _current[-1]
     rows, heads, steps, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
+    kernels = softcap is None and _hf_kernels.usable(query, key.shape[1])
+    if kernels and steps == 1 and state.reaches(sliding_window):
+        return state.at_once(module.layer_idx, query, key, value, scale), None
     grouped = query.view(rows, key.shape[1], heads // key.shape[1], steps, size)
-    over_prefix = state.over_prefix(module.layer_idx, grouped, scale, sliding_window, softcap)
-    over_suffix = state.over_suffix(grouped, key, value, scale, sliding_window, softcap)
-    fused = state.loaded.fused
-    return (merged if fused is None else fused.merge)(*over_prefix, *over_suffix, query), None
+    prefix = state.over_prefix(module.layer_idx, grouped, scale, sliding_window, softcap)
+    own = state.over_suffix(grouped, key, value, scale, sliding_window, softcap)
+    if kernels:
+        return _hf_kernels.merge(prefix, own, state.places, state.width, query), None
+    out, lse = state.by_row(*prefix, grouped)
+    return merged(out, lse, own[0].view(grouped.shape), own[1].view(lse.shape), query), None
 
 
 def merged(out: Any, lse: Any, other: Any, other_lse: Any, query: Any) -> Any:

@@ -36,15 +36,21 @@ class Chooser:
 
     def __init__(self, settings: Settings, eos: frozenset[int]) -> None:
         self.settings, self.eos = settings, sorted(eos)
+        self._ends: Any = None
 
     def scores(self, rows: Sequence[Row], logits: Any, step: int) -> Any:
-        """(n, vocabulary) logits → scores whose argmax is the next token of each row. ``step`` counts new tokens from 0."""
+        """(n, vocabulary) logits → scores whose argmax is the next token of each row. ``step`` counts new tokens from 0.
+
+        Of the first token the logits stay as they are, for margins are read off them; later ones may be written into.
+        """
         import torch
 
         settings, scores = self.settings, logits
         if step < settings.min_new_tokens:
-            scores = scores.clone()
-            scores[:, [token for token in self.eos if token < scores.shape[-1]]] = float("-inf")
+            if self._ends is None:  # sent once: whatever is sent waits for all the GPU was given before
+                self._ends = torch.tensor([token for token in self.eos if token < scores.shape[-1]], device=scores.device)
+            held_back = scores.index_fill if step == 0 else scores.index_fill_
+            scores = held_back(-1, self._ends, float("-inf"))
         if settings.temperature == 0:
             return scores
         scores = _nucleus(scores.float() / settings.temperature, settings.top_p)

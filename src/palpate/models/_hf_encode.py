@@ -16,6 +16,8 @@ LABELS = "labels"
 """Some processors add training labels; a forward pass with them would compute a loss."""
 PER_TOKEN = frozenset(("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"))
 """Inputs with one value per token; all others belong to the images."""
+ON_HOST = frozenset(("image_sizes",))
+"""Inputs that only Python reads: on a device each reading would wait for it."""
 REMEMBERED = 4096
 """Tokenised questions kept: those of one image size are the same for every image."""
 
@@ -134,12 +136,18 @@ def on_device(inputs: dict[str, Any], loaded: Any) -> dict[str, Any]:
     """Tensors on the model's device, images in its number format."""
     moved = {}
     for name, value in inputs.items():
-        if hasattr(value, "to"):
-            # Pinned memory is copied while the GPU goes on with what it was given before.
-            value = value.to(loaded.device, non_blocking=value.device.type == "cpu" and value.is_pinned())
+        if hasattr(value, "to") and name not in ON_HOST:
+            value = sent(value, loaded.device)
             value = value.to(loaded.model.dtype) if value.is_floating_point() else value
         moved[name] = value
     return moved
+
+
+def sent(tensor: Any, device: str) -> Any:
+    """A tensor made on the host, on the device: through pinned memory, for else it waits until the device has nothing to do."""
+    if not device.startswith("cuda") or tensor.is_cuda:
+        return tensor.to(device)
+    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
 
 
 def forget_positions(model: Any) -> None:

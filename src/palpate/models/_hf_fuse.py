@@ -1,7 +1,8 @@
-"""The kernels around a model's large products become one each: norms, feed-forward parts, rotary positions, attention's merging.
+"""The kernels around a model's large products become one each: norms, feed-forward parts, rotary positions.
 
 Each part is compiled by itself, not whole layers: the cache and the attention in them are told apart by number, and every layer
-would be compiled anew. Nothing outlives the model it was made for.
+would be compiled anew. Parts are given a table of tokens, whatever the batch: its length alone is unknown when they are compiled,
+and a kernel that knows all other sizes is up to six times as fast. Nothing outlives the model it was made for.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from palpate.models import _hf_kernels
 
 NAMES = ("RMSNorm", "MLP")
 """Ends of the names of classes that are compiled, whatever the family."""
 ROTARY = "apply_rotary_pos_emb"
+EMBEDDINGS = "VisionEmbeddings"
 SHAPES = 64
-"""Variants of one function that may be compiled: one or a few rows, one or many tokens, each width."""
+"""Variants of one function that may be compiled: one or many tokens, each width."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fused:
-    """``rotary``: (the family's module, its function compiled); ``merge``: of the two parts of attention."""
+    """``rotary``: (the family's module, its function compiled); ``captured``: a step has been, so all that it needs is built."""
 
     rotary: tuple[tuple[Any, Callable[..., Any]], ...]
-    merge: Callable[..., Any]
+    captured: bool = False
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -49,12 +54,89 @@ def fuse(model: Any) -> Fused:
     """Compile what can be, for any number of rows and tokens; the first questions wait for it, half a minute or so."""
     import torch
 
-    from palpate.models._hf_attend import merged
-
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
     for module in model.modules():
         if type(module).__name__.endswith(NAMES):
-            module.forward = torch.compile(module.forward, dynamic=True)
+            module.forward = over_tokens(torch.compile(module.forward))
+        if isinstance(module, torch.nn.Conv2d) and is_of_patches(module):
+            module.forward = partial(patches, module)
+        if isinstance(module, torch.nn.LayerNorm) and len(module.normalized_shape) == 1 and module.bias is not None:
+            module.forward = partial(normed, module, module.forward)
     homes = {sys.modules[type(module).__module__] for module in model.modules() if hasattr(module, "q_proj")}
-    turned = tuple((home, torch.compile(getattr(home, ROTARY), dynamic=True)) for home in homes if hasattr(home, ROTARY))
-    return Fused(turned, torch.compile(merged, dynamic=True))
+    return Fused(tuple((home, turned(torch.compile(getattr(home, ROTARY)))) for home in homes if hasattr(home, ROTARY)))
+
+
+def in_order(model: Any) -> None:
+    """An image's patches one after another in memory from the start. As a convolution leaves them, channel by channel, every
+    later sum and norm of a tower without a class token would stride through memory: a quarter of its time."""
+    for module in model.modules():
+        if type(module).__name__.endswith(EMBEDDINGS):
+            module.register_forward_hook(
+                lambda _module, _given, found: found.contiguous() if hasattr(found, "contiguous") else found
+            )
+
+
+def is_of_patches(convolution: Any) -> bool:
+    """Whether each of its windows is a patch of its own, so that it is a product."""
+    lone = set(convolution.padding) in ({0}, set("valid")) and set(convolution.dilation) == {1} and convolution.groups == 1
+    return bool(lone and convolution.kernel_size == convolution.stride)
+
+
+def patches(convolution: Any, pixels: Any) -> Any:
+    """A convolution of patches (B, C, H, W) → (B, d, h, w) as one product: libraries have no fast kernel for their odd sizes.
+
+    In memory a patch's numbers are beside one another. Rows and columns that fill no patch are left out, as there.
+    """
+    import torch
+
+    high, wide = convolution.kernel_size
+    batch, channels = pixels.shape[:2]
+    rows, columns = pixels.shape[2] // high, pixels.shape[3] // wide
+    cut = pixels[:, :, : rows * high, : columns * wide].reshape(batch, channels, rows, high, columns, wide)
+    table = cut.permute(0, 2, 4, 1, 3, 5).reshape(batch * rows * columns, -1)
+    found = torch.nn.functional.linear(table, convolution.weight.flatten(1), convolution.bias)
+    return found.view(batch, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def normed(module: Any, plain: Callable[[Any], Any], states: Any) -> Any:
+    """A LayerNorm by our kernel, or as it was (``plain``) where that cannot be."""
+    return _hf_kernels.layer_norm(states, module) if _hf_kernels.half_on_gpu(states) and _hf_kernels.available() else plain(states)
+
+
+def over_tokens(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """``compiled`` over (…, size) as a table (tokens, size); heads of (B, H, T, size) are taken in the order they lie in."""
+
+    def run(states: Any, *more: Any) -> Any:
+        if more:
+            return compiled(states, *more)
+        heads = states.dim() == 4 and not states.is_contiguous()
+        given = states.transpose(1, 2) if heads else states
+        found = compiled(_table(given.reshape(-1, given.shape[-1]))).view(*given.shape[:-1], -1)
+        return found.transpose(1, 2) if heads else found
+
+    return run
+
+
+def turned(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """``compiled``, a family's rotary function of q and k (B, H, T, d) and cos, sin (B or 1, T, d), over tables of tokens."""
+
+    def run(query: Any, key: Any, cos: Any, sin: Any, *more: Any, **named: Any) -> tuple[Any, Any]:
+        if more or named or cos.dim() != 3 or query.dim() != 4:
+            found: tuple[Any, Any] = compiled(query, key, cos, sin, *more, **named)
+            return found
+        rows, _, tokens, _ = query.shape
+        own = [_table(states.transpose(1, 2).reshape(rows * tokens, *states.shape[1::2])) for states in (query, key)]
+        where = [_table(one.expand(rows, -1, -1).reshape(rows * tokens, one.shape[-1])) for one in (cos, sin)]
+        query, key = (one.view(rows, tokens, *one.shape[1:]).transpose(1, 2) for one in compiled(*own, *where))
+        return query, key
+
+    return run
+
+
+def _table(tokens: Any) -> Any:
+    """How many tokens there are is not to be compiled in; all else is."""
+    import torch
+
+    torch._dynamo.maybe_mark_dynamic(tokens, 0)
+    torch._dynamo.mark_static(tokens, tuple(range(1, tokens.dim())))
+    return tokens

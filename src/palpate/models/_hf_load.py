@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from palpate.errors import ModelError
-from palpate.models._hf_fuse import Fused, fuse
+from palpate.models._hf_fuse import Fused, fuse, in_order
 from palpate.models._hf_identity import EXTRA, Checkpoint, backend_of, device_of, dtype_of, unrepeated_of
 from palpate.models._hf_settings import Settings
 
@@ -74,6 +74,7 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
     own_template = getattr(processor, "chat_template", None) or tokenizer.chat_template
     template = settings.chat_template or own_template or settings.fallback_template
+    in_order(model)
     fused = fuse(model) if settings.compiled else None
     facts = (device, dtype, causal, checkpoint.architecture, template, eos, pad)
     return Loaded(model, processor, tokenizer, *facts, unrepeated_of(settings), fused)

@@ -16,6 +16,7 @@ from palpate.errors import ModelError
 from palpate.models import _hf_identity as identity
 from palpate.models._hf_presets import BY_PATH, protocol_warnings
 from palpate.models._hf_settings import Settings
+from palpate.models._hf_ways import way
 from palpate.nouns import Answer, Block, Prompt, Status, Stimulus, Trial
 from palpate.parts import FeatureRequest, Features, Fingerprint
 
@@ -28,17 +29,9 @@ if TYPE_CHECKING:
     from palpate.models._hf_load import Loaded
     from palpate.models._hf_score import AnswerTokens
 
-VERIFIED = frozenset(
-    ("gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm")
-)
-"""Architectures whose shared-prefix answers are tested to equal plain ones. Not PaliGemma: its image attends to the question."""
-VERIFIED_TEXT = frozenset(("gemma2", "gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"))
-"""The same for language models without a vision tower."""
-ENCODER_ONLY = frozenset(("paligemma",))
-"""Architectures whose image attends to the question: what the tower gives can be shared, keys and values cannot."""
 TEXTS_AT_ONCE = 64
 """Questions without an image that go together. Part of what shapes a batch: changing it raises ADAPTER_VERSION."""
-BATCHES = 2
+BATCHES = 3
 """Raised where the parts of a batch, or how its steps are decoded, change shape: rounding in half precision follows shapes."""
 FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
 """What a processor or a forward pass raises for one question it cannot take."""
@@ -63,6 +56,7 @@ class HFModel:
         identity.check_local(settings.path)  # a mistyped folder is an error now, not after the study was planned
         self.settings, self.name, self.passes = settings, name, passes
         self._ready: Ready | None = None
+        self._expected: Sequence[Stimulus] = ()
 
     @property
     def blocks_at_once(self) -> int:
@@ -85,21 +79,8 @@ class HFModel:
 
     @property
     def path(self) -> str:
-        """How it is asked, decided by architecture, never by what is in a batch: ``prefix`` where that is tested to be exact,
-        ``encoder`` where only the tower's output can be shared, ``single`` where nothing is known.
-
-        Raises ModelError where a way is asked for that is not verified.
-        """
-        wanted, architecture = self.settings.inference, self.checkpoint.architecture
-        known = {"prefix": VERIFIED | VERIFIED_TEXT, "encoder": VERIFIED | ENCODER_ONLY}
-        if wanted == "auto":
-            return next((way for way, families in known.items() if architecture in families), "single")
-        if wanted in known and architecture not in known[wanted]:
-            raise ModelError(
-                f"model {self.name!r}: inference = {wanted!r} is not known to be exact for {architecture}",
-                expected=f"inference = 'auto', 'plain' or 'single'; {wanted} for " + ", ".join(sorted(known[wanted])),
-            )
-        return wanted
+        """How it is asked. Raises ModelError where a way is asked for that is not known to be exact for it."""
+        return way(self.settings.inference, self.checkpoint.architecture, self.name)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -178,17 +159,28 @@ class HFModel:
         ready = self._loaded()
         order = sorted(range(len(stimuli)), key=lambda i: stimuli[i].image is not None)
         batches = self._batches([stimuli[i] for i in order])
+        following = self._batches([one for one in self._expected if one.image is not None])[:1]
+        self._expected = ()
         given: list[list[Answer]] = []
         try:
-            for batch, later in zip_longest(batches, batches[1:]):
+            for batch, later in zip_longest(batches, (batches + following)[1:]):
+                if batch is None:
+                    continue  # nothing was asked
                 if later is not None and ready.ahead is not None:
                     self._begin(ready, ready.ahead, later)
                 given += self._answer(ready, batch)
+        except BaseException:
+            following.clear()
+            raise
         finally:
             if ready.ahead is not None:
-                ready.ahead.forget()
+                ready.ahead.forget(but=[one.image for batch in following for one in batch if one.image is not None])
         found = dict(zip(order, given, strict=True))
         return [found[i] for i in range(len(stimuli))]
+
+    def expect(self, stimuli: Sequence[Stimulus]) -> None:
+        """What will be asked after the next ``ask``: on a GPU its first images are prepared while the last of that are answered."""
+        self._expected = stimuli
 
     def _begin(self, ready: Ready, ahead: Ahead, batch: Sequence[Stimulus]) -> None:
         """Prepare the images of the batch that comes next while this one is answered."""

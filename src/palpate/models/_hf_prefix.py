@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,9 +21,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from palpate.models._hf_ahead import Ahead
 from palpate.models._hf_attend import Unrepeated
 from palpate.models._hf_decode import Chooser, Row, usable
-from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared, forget_positions, on_device
+from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared, forget_positions, on_device, sent
 from palpate.models._hf_features import Watch, image_token
+from palpate.models._hf_last import keys_and_values_alone
 from palpate.models._hf_load import Loaded
+from palpate.models._hf_places import places_known
+from palpate.models._hf_room import kept_layer, together
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,11 +76,11 @@ def _continue(loaded: Loaded, chooser: Chooser, groups: Sequence[list[Numbered]]
     for number, group in enumerate(groups):
         owners = [b for b, _, _ in group]
         if loaded.unrepeated:
-            state: Continued = Unrepeated(loaded, begun.cache, begun.mask, owners)
+            state: Continued = Unrepeated(loaded, begun.cache, begun.mask, begun.lengths, owners)
         else:
             cache = begun.cache if number == len(groups) - 1 else copy.deepcopy(begun.cache)
             state = Repeated(loaded, cache, begun.mask, owners)
-        shift = None if begun.shift is None else begun.shift[torch.tensor(owners)]
+        shift = None if begun.shift is None else begun.shift[sent(torch.tensor(owners), loaded.device)]
         try:
             _decode(chooser, group, state, shift, begun.lengths, watch)
         finally:
@@ -103,9 +107,7 @@ def _joined(parts: list[Begun]) -> Begun:
     first = parts[0].cache
     for number, layer in enumerate(first.layers):
         own = [part.cache.layers[number] for part in parts]
-        widest = max(one.keys.shape[-2] for one in own)
-        keys = torch.cat([pad(one.keys, (0, 0, widest - one.keys.shape[-2], 0)) for one in own])
-        values = torch.cat([pad(one.values, (0, 0, widest - one.values.shape[-2], 0)) for one in own])
+        keys, values = together([one.keys for one in own]), together([one.values for one in own])
         for one in own:
             one.keys = one.values = None
         layer.keys, layer.values = keys, values
@@ -166,6 +168,8 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: list[int], watch: Watch | 
                 start = total - len(shared.ids[b][0])
                 inputs[name][b, width - length :] = value[b, start : start + length]
     inputs["attention_mask"] = mask
+    placeholder = image_token(loaded)
+    count = 0 if placeholder is None else int((inputs["input_ids"] == placeholder).sum())
     forget_positions(loaded.model)
     grid = hasattr(loaded.model.base_model, "rope_deltas")
     own_positions = grid and not inputs.keys() <= PER_TOKEN  # it works them out from the image
@@ -173,14 +177,25 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: list[int], watch: Watch | 
         counted = (mask.cumsum(1) - 1).clamp(min=0)
         inputs["position_ids"] = _in_space(counted, torch.zeros(len(lengths), 1, dtype=torch.long) if grid else None)
     inputs = on_device(inputs, loaded)
-    cache = DynamicCache(config=loaded.model.config)
+    real = inputs["attention_mask"]
+    if loaded.unrepeated and not own_positions and min(lengths) == width:
+        inputs["attention_mask"] = None  # all are real; to find out would be to ask the device
+    cache = DynamicCache() if loaded.unrepeated else DynamicCache(config=loaded.model.config)
+    if loaded.unrepeated:
+        cache.layer_class_to_replicate = kept_layer()
     given = inputs if watch is None else watch.vision(inputs) | {"output_hidden_states": True}
-    out = loaded.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    with places_known(loaded.model.base_model, placeholder, count), _kept(loaded, watch):
+        out = loaded.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
     if watch is not None:
         watch.image(out.hidden_states, inputs["input_ids"])
     shift = loaded.model.base_model.rope_deltas if own_positions else mask.new_zeros(len(lengths), 1) if grid else None
     shift = None if shift is None else shift.to(loaded.device)
-    return Begun(cache, inputs["attention_mask"], shift, lengths)
+    return Begun(cache, real, shift, lengths)
+
+
+def _kept(loaded: Loaded, watch: Watch | None) -> AbstractContextManager[None]:
+    """Of the beginnings' pass: keys and values alone, but where its inner states are watched."""
+    return keys_and_values_alone(loaded.model) if watch is None else nullcontext()
 
 
 def _in_space(counted: Any, shift: Any) -> Any:
@@ -217,7 +232,7 @@ class Continued(Protocol):
         """Run the tokens announced last."""
         ...
 
-    def steady(self, done: int, left: int) -> bool:
+    def steady(self, left: int) -> bool:
         """Whether rows that end from now on stay until half have."""
         ...
 
@@ -251,7 +266,7 @@ class Repeated:
         """With the mask over beginning, padding and rest."""
         return self.loaded.model(attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **inputs)
 
-    def steady(self, done: int, left: int) -> bool:
+    def steady(self, left: int) -> bool:
         """Never: whoever has ended leaves."""
         return False
 
@@ -272,49 +287,74 @@ def _decode(
 
     loaded = state.loaded
     rests = [ids[lengths[b] :] for b, _, ids in group]
-    tokens = torch.full((len(group), max(map(len, rests))), loaded.pad)
-    real = torch.zeros_like(tokens)
-    for i, rest in enumerate(rests):
-        tokens[i, -len(rest) :] = torch.tensor(rest)
-        real[i, -len(rest) :] = 1
-    tokens, real = tokens.to(loaded.device), real.to(loaded.device)
+    longest = max(map(len, rests))
+    padded = [[loaded.pad] * (longest - len(rest)) + rest for rest in rests]
+    tokens = sent(torch.tensor(padded), loaded.device)
+    real = sent((torch.arange(longest) >= longest - torch.tensor([[len(rest)] for rest in rests])).long(), loaded.device)
     active = [row for _, row, _ in group]
     for _, row, ids in group:
         row.tokens_in = len(ids)
     budget = max(row.budget for row in active)
+    kept, waiting = list(range(len(active))), None
     for step in range(budget):
-        steady = step > 0 and state.steady(step, budget - step)
+        steady = step > 0 and state.steady(budget - step)
         positions = _in_space(state.extend(real), shift)
         watched = {"output_hidden_states": True} if watch is not None and step == 0 else {}
         out = state.forward(input_ids=tokens, position_ids=positions, logits_to_keep=1, **watched)
         if watch is not None and step == 0:
             watch.questions(out.hidden_states, active)
-        kept, chosen = _advance(loaded, chooser, active, out.logits[:, -1], step)
-        if not kept:
-            return
-        if len(kept) < len(active) and not (steady and 2 * len(kept) > len(active)):
-            stay = torch.tensor(kept, device=loaded.device)
-            state.keep(stay)
-            chosen = chosen[stay]
-            shift = None if shift is None else shift[stay]
-            active = [active[i] for i in kept]
-        tokens = chosen[:, None]
+        chosen = Chosen(chooser, active, out.logits[:, -1], step)
+        kept = kept if waiting is None else _advance(loaded, active, waiting)
+        waiting = chosen if steady and 2 * len(kept) > len(active) else None
+        tokens = chosen.tokens[:, None]
+        if waiting is None:
+            kept = _advance(loaded, active, chosen) if kept else kept
+            if not kept:
+                return
+            if len(kept) < len(active):
+                stay = sent(torch.tensor(kept), loaded.device)
+                state.keep(stay)
+                tokens = tokens[stay]
+                shift = None if shift is None else shift[stay]
+                active = [active[i] for i in kept]
+                kept = list(range(len(active)))
         real = torch.ones_like(tokens)
+    if waiting is not None:
+        _advance(loaded, active, waiting)
 
 
-def _advance(loaded: Loaded, chooser: Chooser, active: Sequence[Row], logits: Any, step: int) -> tuple[list[int], Any]:
-    """(rows that go on, the chosen token of every row)."""
-    import torch
+class Chosen:
+    """The next token of every row, on its way to the host: a steady batch goes on meanwhile, for it needs no word from there."""
 
-    if step == 0:
-        firsts = logits.float()
-        for i, row in enumerate(active):
-            row.first_logits = firsts[i]
-    fine = usable(logits)
-    chosen = chooser.scores(active, logits, step).argmax(-1)
-    told = torch.stack([chosen, fine]).tolist()  # one look at the device a step
+    def __init__(self, chooser: Chooser, rows: Sequence[Row], logits: Any, step: int) -> None:
+        """``logits`` (n, vocabulary). ``tokens`` (n,) stay on the device."""
+        import torch
+
+        if step == 0:
+            for row, own in zip(rows, logits.float().unbind(), strict=True):
+                row.first_logits = own
+        sound = usable(logits)
+        self.tokens = chooser.scores(rows, logits, step).argmax(-1)
+        both = torch.stack([self.tokens, sound])
+        self._there: Any = None
+        self._told = both
+        if both.is_cuda:
+            self._told = torch.empty(both.shape, dtype=both.dtype, pin_memory=True).copy_(both, non_blocking=True)
+            self._there = torch.cuda.Event()
+            self._there.record()
+
+    def read(self) -> list[list[int]]:
+        """[every row's token, whether its logits are usable]."""
+        if self._there is not None:
+            self._there.synchronize()
+        told: list[list[int]] = self._told.tolist()
+        return told
+
+
+def _advance(loaded: Loaded, active: Sequence[Row], chosen: Chosen) -> list[int]:
+    """Every row's next token into its answer; the rows that go on."""
     kept = []
-    for i, (row, token, sound) in enumerate(zip(active, *told, strict=True)):
+    for i, (row, token, sound) in enumerate(zip(active, *chosen.read(), strict=True)):
         if row.ended or row.bad or len(row.tokens) >= row.budget:
             continue  # it stays only for the batch's shape
         row.bad = not sound
@@ -324,4 +364,4 @@ def _advance(loaded: Loaded, chooser: Chooser, active: Sequence[Row], logits: An
         row.tokens.append(token)
         if len(row.tokens) < row.budget:
             kept.append(i)
-    return kept, chosen
+    return kept

@@ -55,6 +55,40 @@ def growing_layer() -> Any:
     return Growing
 
 
+@cache
+def kept_layer() -> Any:
+    """The class of a cache layer that takes the keys and values of one pass as they are: nothing is added to them later."""
+    from transformers.cache_utils import DynamicLayer
+
+    class Kept(DynamicLayer):  # type: ignore[misc]
+        keys: Any
+        values: Any
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+            return key_states, value_states
+
+    return Kept
+
+
+def together(parts: list[Any]) -> Any:
+    """States (B, H, T, d) of several passes as one, shorter ones padded with 0 on the left: (Σ B, H, max T, d).
+
+    In memory a token's heads are beside one another, as a projection writes them: copied as they come.
+    """
+    heads, size = parts[0].shape[1], parts[0].shape[3]
+    longest = max(part.shape[2] for part in parts)
+    make = parts[0].new_empty if all(part.shape[2] == longest for part in parts) else parts[0].new_zeros
+    whole = make(sum(map(len, parts)), longest, heads, size).transpose(1, 2)
+    start = 0
+    for part in parts:
+        whole[start : start + len(part), :, longest - part.shape[2] :] = part
+        start += len(part)
+    return whole
+
+
 def with_room(states: Any) -> Any:
     """A copy of keys or values (…, T, d) with ROOM places of 0 behind it (…, T + ROOM, d): what is masked must be a number."""
     made = states.new_zeros(*states.shape[:-2], states.shape[-2] + ROOM, states.shape[-1])

@@ -1,19 +1,22 @@
 """A decoding step in buffers that stay where they are, so that a GPU can replay it instead of being told every kernel anew.
 
 Launching a step's thousand kernels one by one takes a processor longer than a GPU needs to run them. A CUDA graph is launched as
-one. It needs the same shapes every time: the questions' own tokens are attended with all the room there is behind them, unwritten
-places masked, and rows that have ended stay until half have.
+one. It needs the same shapes every time: keys and values are written into room that is there already, how far it is written stands
+in a tensor, and rows that have ended stay until half have.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from palpate.models import _hf_kernels
 
 if TYPE_CHECKING:
     from palpate.models._hf_attend import Unrepeated
+    from palpate.models._hf_fuse import Fused
 
-AFTER, WORTH = 4, 12
-"""Tokens decoded before a step is captured, and the fewest left for which that pays: capturing costs a few steps."""
+WORTH = 12
+"""The fewest tokens left for which a step is captured: telling a GPU every kernel once and capturing them take as long."""
 
 
 def worth(state: Unrepeated, left: int) -> bool:
@@ -33,41 +36,53 @@ class Step:
         """``inputs``: of the first step, already announced to the state."""
         import torch
 
-        from palpate.models._hf_attend import bias_of, half_on_gpu
-
-        self.state = state
-        layers, config = state.suffix.layers, state.loaded.model.config.get_text_config()
-        keys = layers[0].room[0]
+        self.state, self.fused = state, cast("Fused", state.loaded.fused)
+        layers, keys = state.suffix.layers, state.suffix.layers[0].room[0]
         self.capacity = keys.shape[-2]
-        rows, slots = state.suffix_valid.shape
-        group = config.num_attention_heads // keys.shape[1]
-        self.allowed = torch.zeros(rows, 1, group, self.capacity, dtype=torch.bool, device=keys.device)
-        self.allowed[..., :slots] = state.suffix_valid[:, None, None]
-        self.bias = bias_of(self.allowed, keys.dtype) if half_on_gpu(keys) else None
+        slots = state.suffix_valid.shape[1]
         self.slot = torch.tensor([slots - 1], device=keys.device)
+        self.used = torch.tensor([slots], dtype=torch.int32, device=keys.device)
+        self.allowed, self.bias = cast("Any", None), cast("Any", None)
+        if not _hf_kernels.usable(keys, keys.shape[1]):
+            self._masked(slots, keys)
         self.inputs = {name: value.clone() if hasattr(value, "clone") else value for name, value in inputs.items()}
         self.graph: Any = None
-        self.replays = self.slot.is_cuda
+        self.replays, self.ran = self.slot.is_cuda, self.fused.captured
         self.out: Any = None
         for layer in layers:
             layer.slot = self.slot
 
+    def _masked(self, slots: int, keys: Any) -> None:
+        """Which of a row's places its query sees, where attention takes a mask: (R, 1, G, capacity)."""
+        import torch
+
+        from palpate.models._hf_attend import bias_of
+
+        group = self.state.loaded.model.config.get_text_config().num_attention_heads // keys.shape[1]
+        self.allowed = torch.zeros(len(keys), 1, group, self.capacity, dtype=torch.bool, device=keys.device)
+        self.allowed[..., :slots] = self.state.suffix_valid[:, None, None]
+        self.bias = bias_of(self.allowed, keys.dtype) if _hf_kernels.half_on_gpu(keys) else None
+
     def __call__(self, inputs: dict[str, Any]) -> Any:
-        """What the model gives for the tokens announced last; on a GPU, the same tensors every time."""
+        """What the model gives for the tokens announced last; on a GPU, from the second time on, the same tensors every time."""
         at = self.state.suffix_valid.shape[1] - 1
         for name, value in inputs.items():
             if hasattr(value, "copy_"):
                 self.inputs[name].copy_(value)
         self.slot.fill_(at)
-        self.allowed[..., at] = True
+        self.used.fill_(at + 1)
+        if self.allowed is not None:
+            self.allowed[..., at] = True
         if self.bias is not None:
             self.bias[..., at] = 0.0
-        if self.graph is None and self.replays:
+        if self.graph is None and self.replays and self.ran:
             try:
                 self._capture()
+                self.fused.captured = True
             except RuntimeError:  # something in this family's step asks the device: it is run, as it would have been
-                self.graph, self.replays = None, False
+                self.graph, self.replays, self.fused.captured = None, False, False
         if self.graph is None:
+            self.ran = True  # what is compiled or tuned at the first call must not be captured
             return self._run()
         self.graph.replay()
         return self.out
@@ -85,11 +100,6 @@ class Step:
     def _capture(self) -> None:
         import torch
 
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            self._run()  # what is compiled or tuned at the first call must not be captured
-        torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.out = self._run()

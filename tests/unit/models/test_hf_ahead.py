@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from palpate.models import _hf_ahead  # noqa: E402
-from palpate.models._hf_ahead import FEWEST, FIRST, MOST, TOKENS_AT_ONCE, joined, part_size  # noqa: E402
+from palpate.models._hf_ahead import FEWEST, MOST, TOKENS_AT_ONCE, joined, part_size  # noqa: E402
 from palpate.models._hf_encode import Shared  # noqa: E402
 
 pytestmark = pytest.mark.local
@@ -54,8 +54,9 @@ def test_images_of_one_size_are_joined_as_the_processor_joins_them(family, build
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_images_of_many_sizes_are_what_the_processor_makes_of_them(family, build, images) -> None:
+def test_images_of_many_sizes_are_what_the_processor_makes_of_them(family, build, images, monkeypatch) -> None:
     """Joined where it only puts them one after another, else prepared again together."""
+    monkeypatch.setattr(_hf_ahead, "FIRST", 2)
     model = build(family, attend="unrepeated", images_at_once=5)
     sizes = []
     for part, whole in parts_of(model, images(5)):
@@ -96,9 +97,10 @@ def test_a_part_has_as_many_images_as_tokens_allow(tokens, images) -> None:
 @pytest.mark.parametrize("family", ["llava_next", "gemma3", "qwen2_vl"])
 def test_a_batch_in_parts_is_answered_like_images_alone(family, build, images) -> None:
     """More images than the first part and one more hold: keys and values of three parts, of unlike length, are joined."""
-    stimuli = images(FIRST + FEWEST + 2)
+    stimuli = images(2 + FEWEST + 2)
     model = build(family, attend="unrepeated", images_at_once=len(stimuli), max_new_tokens=4)
     small = pytest.MonkeyPatch()
+    small.setattr(_hf_ahead, "FIRST", 2)
     small.setattr(_hf_ahead, "MOST", FEWEST)
     given = model.ask(stimuli)
     small.undo()
@@ -137,6 +139,42 @@ def test_what_was_begun_and_not_asked_for_is_forgotten(build, images, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         model.ask(stimuli)
     assert not ready.ahead._begun
+
+
+def test_what_is_expected_is_begun_while_the_last_batch_is_answered(build, images, monkeypatch) -> None:
+    """And kept until it is asked, if nothing failed; what was expected and is not asked next is forgotten."""
+    stimuli, alone = images(6), build("llava", attend="repeated", max_new_tokens=2)
+    model = build("llava", attend="unrepeated", images_at_once=2, max_new_tokens=2)
+    ahead = model._loaded().ahead
+    model.expect(stimuli[4:])
+    first = model.ask(stimuli[:4])
+    assert [len(begun) for begun, _ in ahead._begun.values()] == [2]
+    submitted = []
+    own = ahead._submitted
+    monkeypatch.setattr(ahead, "_submitted", lambda q, i: (submitted.append(len(i)), own(q, i))[1])
+    model.expect(stimuli[:2])
+    second = model.ask(stimuli[4:])
+    assert submitted == [2], "what had been begun is not begun again; what is expected now is"
+    assert texts(first + second) == texts(alone.ask(stimuli))
+    assert texts(model.ask(stimuli[2:4])) == texts(alone.ask(stimuli[2:4]))
+    assert not ahead._begun
+    model.close()
+
+
+def test_nothing_that_was_expected_is_kept_after_a_failure(build, images, monkeypatch) -> None:
+    stimuli = images(4)
+    model = build("llava", attend="unrepeated", images_at_once=2, max_new_tokens=2)
+    ahead = model._loaded().ahead
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "_answer", broken)
+    model.expect(stimuli[2:])
+    with pytest.raises(KeyboardInterrupt):
+        model.ask(stimuli[:2])
+    assert not ahead._begun
+    assert not ahead._noted
 
 
 def test_a_closed_model_has_no_threads_left(build, images) -> None:

@@ -166,6 +166,11 @@ def test_an_image_that_cannot_be_read_says_so_here(llava, tmp_path) -> None:
         assert apart.prepare(questions, IMAGES["odd"], EMPTY) is not None
 
 
+@pytest.fixture(autouse=True)
+def small_first_part(monkeypatch) -> None:
+    monkeypatch.setattr(_hf_ahead, "FIRST", 2)
+
+
 def with_one(encoder, apart) -> Ahead:
     ahead = Ahead(encoder, processes=0)
     ahead._apart = [apart]

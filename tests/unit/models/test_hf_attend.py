@@ -34,7 +34,7 @@ def state(lengths: list[int], owners: list[int], heads: int, size: int) -> tuple
     keys, values = (torch.randn(len(lengths), heads, longest, size) for _ in range(2))
     cache = DynamicCache()
     cache.update(keys, values, 0)
-    made = Unrepeated(SimpleNamespace(fused=None), cache, mask, owners)
+    made = Unrepeated(SimpleNamespace(fused=None), cache, mask, lengths, owners)
     return made, [(keys[b, :, longest - n :], values[b, :, longest - n :]) for b, n in enumerate(lengths)]
 
 

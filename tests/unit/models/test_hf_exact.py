@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from palpate.errors import ModelError
-from palpate.models import _hf_features, _hf_model
-from palpate.models._hf_model import ENCODER_ONLY, VERIFIED
+from palpate.models import _hf_features, _hf_ways
+from palpate.models._hf_ways import ENCODER_ONLY, VERIFIED
 from palpate.nouns import Prompt, Stimulus
 
 torch = pytest.importorskip("torch")
@@ -103,7 +103,7 @@ def test_the_tower_runs_once_for_all_questions(family, options, build, images) -
 
 def test_an_unknown_architecture_is_asked_one_by_one_and_says_so(build, images, monkeypatch) -> None:
     wanted = build("llava").ask(images(2))
-    monkeypatch.setattr(_hf_model, "VERIFIED", VERIFIED - {"llava"})
+    monkeypatch.setattr(_hf_ways, "VERIFIED", VERIFIED - {"llava"})
     model = build("llava")
     assert model.path == "single"
     environment = model.fingerprint().environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from palpate.models import _hf_model
+from palpate.models import _hf_ways
 from palpate.nouns import Status
 from palpate.parts import FeatureRequest, FeatureStage, LooksInside
 
@@ -189,4 +189,4 @@ def test_a_twin_needs_no_weights(build, checkpoint, tmp_path, images) -> None:
     (folder / "model.safetensors").unlink()
     answers = build(folder, twin="random").ask(images(1))
     assert {a.error for a in answers[0]} == {None}
-    assert _hf_model.VERIFIED
+    assert _hf_ways.VERIFIED

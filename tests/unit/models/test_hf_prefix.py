@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from palpate.errors import ModelError
-from palpate.models import _hf_model, _hf_plain
-from palpate.models._hf_model import VERIFIED
+from palpate.models import _hf_plain, _hf_ways
 from palpate.models._hf_prefix import answer_shared
+from palpate.models._hf_ways import VERIFIED
 from palpate.nouns import Answer, Status
 
 pytest.importorskip("torch")
@@ -139,6 +139,6 @@ def test_drawing_is_the_same_on_both_paths_and_in_any_batch(build, images) -> No
 
 
 def test_prefix_is_refused_where_it_is_not_verified(build, images, monkeypatch) -> None:
-    monkeypatch.setattr(_hf_model, "VERIFIED_TEXT", frozenset())
+    monkeypatch.setattr(_hf_ways, "VERIFIED_TEXT", frozenset())
     with pytest.raises(ModelError, match="not known to be exact for llama"):
         build("reader", inference="prefix").fingerprint()

@@ -233,7 +233,7 @@ def test_quantising_is_asked_of_transformers_as_it_wants_it(monkeypatch) -> None
 def test_compiling_reaches_every_layer_and_changes_no_answer(family, build, images, without_image, monkeypatch) -> None:
     torch = pytest.importorskip("torch")
     compiled = []
-    monkeypatch.setattr(torch, "compile", lambda f, dynamic: compiled.append(getattr(f, "__self__", None)) or f)
+    monkeypatch.setattr(torch, "compile", lambda f: compiled.append(getattr(f, "__self__", None)) or f)
     stimuli = [without_image(0)] if family == "reader" else images(1)
     model = build(family, compiled=True)
     given = model.ask(stimuli)

@@ -9,7 +9,7 @@ import pytest
 
 from palpate.errors import ModelError
 from palpate.models import _hf_model, _hf_plain
-from palpate.models._hf_model import VERIFIED, VERIFIED_TEXT
+from palpate.models._hf_ways import VERIFIED, VERIFIED_TEXT
 from palpate.models.bundled import BundledKind
 from palpate.nouns import Answer, Form, Polarity, Prompt, Status, Stimulus
 from palpate.parts import ModelSpec

@@ -1,0 +1,117 @@
+"""Attention over a shared prefix and each row's own tokens, in one kernel each: for half precision on a GPU, where Triton is.
+
+A decoding step reads every key and value once and computes little, so its time is that of reading. One program per image and
+key-value head holds all of the image's queries, goes over the prefix once for all of them and then over every row's own tokens,
+each seen by that row's queries alone: one softmax, no parts to merge, nothing copied into another order first.
+
+What is seen is told by numbers, not by a mask: padding lies on the left, so a first token per image and per row is enough.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+MOST_QUERIES = 64
+"""Queries of one program: rows of an image times query heads of a group. More are shared out over several."""
+SIZES = (32, 64, 128, 256)
+"""Sizes of a head the kernels are made for."""
+
+
+def usable(query: Any, kv_heads: int) -> bool:
+    """Whether the kernels can take this query (R, H, T, d): half precision, on a GPU, with Triton there."""
+    fits = query.shape[-1] in SIZES and query.shape[1] // kv_heads <= MOST_QUERIES
+    return bool(half_on_gpu(query) and fits and available())
+
+
+def half_on_gpu(states: Any) -> bool:
+    """Where there are kernels of their own for attention: half precision, on a GPU."""
+    return bool(states.is_cuda and str(states.dtype) in ("torch.float16", "torch.bfloat16"))
+
+
+@cache
+def available() -> bool:
+    """Whether Triton is installed: it comes with PyTorch's builds for GPUs."""
+    return find_spec("triton") is not None
+
+
+def decode(
+    query: Any, prefix: tuple[Any, Any], begins: Any, own: tuple[Any, Any], starts: Any, table: Any, used: Any, scale: float
+) -> Any:
+    """Attention of one new token of every row, (R, 1, H, d) in the query's number format.
+
+    query (R, H, 1, d); prefix: keys and values (B, KV, L, d) of the images; begins (B,) int32: the first key that is no padding;
+    own: keys and values (R, KV, S, d), the new token's among them; starts (R,) int32: likewise; table (B, W) int32: the rows of
+    each image, −1 where it has fewer than W; used (1,) int32: how many of the S are written. Every image has at least one key.
+    """
+    import triton
+
+    from palpate.models._hf_triton import decode_kernel
+
+    rows, heads, _, size = query.shape
+    keys, values = prefix
+    kv_heads, length = keys.shape[1], keys.shape[2]
+    group, width = heads // kv_heads, table.shape[1]
+    queries = min(MOST_QUERIES, max(16, triton.next_power_of_2(width * group)))
+    at_once = queries // group
+    out = query.new_empty(rows, 1, heads, size)
+    decode_kernel[(len(keys) * kv_heads, triton.cdiv(width, at_once))](
+        *(query, keys, values, *own, table, begins, starts, used, out),
+        *(scale * 1.4426950408889634, length, width),
+        *(query.stride(0), query.stride(1)),
+        *(keys.stride(0), keys.stride(1), keys.stride(2), values.stride(0), values.stride(1), values.stride(2)),
+        *(stride for one in own for stride in one.stride()[:3]),
+        *(out.stride(0), out.stride(2)),
+        KV=kv_heads,
+        GROUP=group,
+        SIZE=size,
+        QUERIES=queries,
+        KEYS=64 if size <= 128 else 32,
+        num_warps=4,
+        num_stages=3,
+    )
+    return out
+
+
+def merge(prefix: tuple[Any, Any], own: tuple[Any, Any], places: Any, width: int, query: Any) -> Any:
+    """The two parts of an attention as one, (R, T, H, d) in the query's number format.
+
+    prefix: out (B, KV, W·G·T, d) and log-normaliser (B, KV, W·G·T), the rows of an image one after another; own: out
+    (R, KV, G·T, d) and log-normaliser (R, KV, G·T); places (R,): image · W + which of its rows; query (R, H, T, d).
+    """
+    import triton
+
+    from palpate.models._hf_triton import merge_kernel
+
+    rows, heads, steps, size = query.shape
+    out, lse = prefix
+    other, other_lse = own
+    kv_heads, group = out.shape[1], heads // out.shape[1]
+    whole = query.new_empty(rows, steps, heads, size)
+    merge_kernel[(rows * steps,)](
+        *(out, lse, other, other_lse, places, whole),
+        *(width, steps),
+        *(out.stride(0), out.stride(1), out.stride(2), lse.stride(0), lse.stride(1)),
+        *(other.stride(0), other.stride(1), other.stride(2), other_lse.stride(0), other_lse.stride(1)),
+        KV=kv_heads,
+        GROUP=group,
+        HEADS=triton.next_power_of_2(heads),
+        SIZE=size,
+        num_warps=4,
+    )
+    return whole
+
+
+def layer_norm(states: Any, module: Any) -> Any:
+    """What a LayerNorm over the last dimension gives for states (…, d): one pass where PyTorch's kernel takes two."""
+    import torch
+    import triton
+
+    from palpate.models._hf_triton import norm_kernel
+
+    states = states.contiguous()
+    size, out = states.shape[-1], torch.empty_like(states)
+    places = triton.next_power_of_2(size)
+    norm_kernel[(states.numel() // size,)](states, module.weight, module.bias, out, module.eps, SIZE=size, PLACES=places)
+    return out

@@ -1,0 +1,127 @@
+"""The kernels, interpreted on the CPU by Triton itself: against softmax by the book, and in whole answers."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+
+from palpate.models import _hf_kernels, _hf_room, _hf_step  # noqa: E402
+from palpate.nouns import Form, Polarity, Prompt  # noqa: E402
+
+pytestmark = pytest.mark.local
+
+
+def by_the_book(query, keys, values, scale):
+    """query (H, d), keys and values (KV, N, d) → (H, d)."""
+    group = query.shape[0] // keys.shape[0]
+    scores = torch.einsum("hd,hnd->hn", query, keys.repeat_interleave(group, 0)) * scale
+    return torch.einsum("hn,hnd->hd", scores.softmax(-1), values.repeat_interleave(group, 0))
+
+
+def rows_of_images(counts: list[int]):
+    """Rows in a shuffled order: (owners, table (B, W), places)."""
+    owners = [b for b, count in enumerate(counts) for _ in range(count)]
+    owners = [owners[i] for i in torch.randperm(len(owners)).tolist()]
+    table = torch.full((len(counts), max(counts)), -1, dtype=torch.int32)
+    places, seen = [], [0] * len(counts)
+    for row, owner in enumerate(owners):
+        table[owner, seen[owner]] = row
+        places.append(owner * max(counts) + seen[owner])
+        seen[owner] += 1
+    return owners, table, torch.tensor(places)
+
+
+SHAPES = [
+    (2, 2, 32, [3, 1, 2], 70, 40, 37),
+    (1, 7, 64, [12, 5], 130, 90, 70),  # a group that is no power of two
+    (2, 4, 32, [20, 18, 3], 33, 70, 66),  # an image's queries in two programs
+    (3, 1, 32, [1, 1], 5, 4, 1),  # one row an image, one token each
+]
+
+
+@pytest.mark.parametrize(("kv", "group", "size", "counts", "length", "room", "used"), SHAPES)
+def test_a_decoding_step_is_one_softmax_over_prefix_and_own_tokens(kv, group, size, counts, length, room, used) -> None:
+    torch.manual_seed(0)
+    owners, table, _ = rows_of_images(counts)
+    images, rows = len(counts), len(owners)
+    begins = torch.tensor([0, *torch.randint(0, length, (images - 1,)).tolist()], dtype=torch.int32)
+    starts = torch.randint(0, used, (rows,), dtype=torch.int32)
+    query = torch.randn(rows, 1, kv * group, size).transpose(1, 2)
+    prefix = [torch.randn(images, length, kv, size).transpose(1, 2) for _ in range(2)]
+    own = [torch.randn(rows, kv, room, size) for _ in range(2)]
+    for states in own:
+        states[:, :, used:] = float("nan")  # not written yet: never read
+    written = torch.tensor([used], dtype=torch.int32)
+    found = _hf_kernels.decode(query, tuple(prefix), begins, tuple(own), starts, table, written, 0.3)
+    assert found.shape == (rows, 1, kv * group, size)
+    for row, image in enumerate(owners):
+        keys, values = (
+            torch.cat([all_of[image, :, begins[image] :], mine[row, :, starts[row] : used]], 1)
+            for all_of, mine in zip(prefix, own, strict=True)
+        )
+        torch.testing.assert_close(found[row, 0], by_the_book(query[row, :, 0], keys, values, 0.3), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kv", "group", "size", "counts"), [(2, 2, 32, [3, 1, 2]), (1, 7, 16, [2, 2])])
+def test_two_parts_are_merged_by_their_normalisers(kv, group, size, counts) -> None:
+    torch.manual_seed(1)
+    steps, width, images, rows = 3, max(counts), len(counts), sum(counts)
+    _, _, places = rows_of_images(counts)
+    out, lse = torch.randn(images, kv, width * group * steps, size), torch.randn(images, kv, width * group * steps) * 4
+    other, other_lse = torch.randn(rows, group * steps, kv, size).transpose(1, 2), torch.randn(rows, kv, group * steps) * 4
+    lse[0, :, :steps] = float("-inf")  # a window that sees nothing of the prefix
+    found = _hf_kernels.merge((out, lse), (other, other_lse), places, width, torch.randn(rows, kv * group, steps, size))
+    table = out.view(images, kv, width, group, steps, size).permute(0, 2, 1, 3, 4, 5).reshape(-1, kv * group, steps, size)[places]
+    weights = lse.view(images, kv, width, group, steps).permute(0, 2, 1, 3, 4).reshape(-1, kv * group, steps)[places]
+    share = torch.sigmoid(weights - other_lse.reshape(rows, kv * group, steps))[..., None]
+    wanted = table * share + other.reshape(rows, kv * group, steps, size) * (1 - share)
+    torch.testing.assert_close(found, wanted.transpose(1, 2), atol=2e-6, rtol=1e-5)
+
+
+def test_which_queries_the_kernels_take() -> None:
+    class Query:
+        is_cuda, dtype, shape = True, torch.bfloat16, (5, 8, 1, 128)
+
+    query = Query()
+    assert _hf_kernels.usable(query, 4)
+    query.dtype = torch.float32  # exact to 1e-4 there: the plain parts
+    assert not _hf_kernels.usable(query, 4)
+    query.dtype, query.shape = torch.float16, (5, 8, 1, 80)  # no size of a block
+    assert not _hf_kernels.usable(query, 4)
+    query.shape = (5, 128, 1, 128)  # more queries of a key than a program holds
+    assert not _hf_kernels.usable(query, 1)
+    assert not _hf_kernels.usable(torch.zeros(5, 8, 1, 128, dtype=torch.bfloat16), 4)  # on the CPU
+
+
+TEXTS = ("Is it?", "Is there any sign at all?")
+TWO = tuple(Prompt(f"p{i}", text, Form.YES_NO, Polarity.POSITIVE, "target") for i, text in enumerate(TEXTS))
+
+
+def test_a_layer_norm_is_pytorchs() -> None:
+    torch.manual_seed(2)
+    module = torch.nn.LayerNorm(48, eps=1e-3)
+    torch.nn.init.normal_(module.weight)
+    torch.nn.init.normal_(module.bias)
+    states = torch.randn(3, 5, 48) * 7 + 4
+    torch.testing.assert_close(_hf_kernels.layer_norm(states, module), module(states), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "compiled"), [("llava_next", True), ("gemma3", False), ("qwen2_vl", True)])
+def test_answers_are_those_of_repeated_caches(family, compiled, build, images, monkeypatch) -> None:
+    """Rows leave at places of their own, images of unlike size are padded, and the cache grows once."""
+    monkeypatch.setattr(_hf_room, "ROOM", 5)
+    monkeypatch.setattr(_hf_step, "WORTH", 2)
+    monkeypatch.setattr(torch, "compile", lambda f: f)
+    taken = []
+    for name in ("decode", "merge"):
+        own = getattr(_hf_kernels, name)
+        monkeypatch.setattr(_hf_kernels, name, lambda *given, own=own, name=name: taken.append(name) or own(*given))
+    stimuli = images(2, TWO)
+    settings = {"images_at_once": 2, "max_new_tokens": 8}
+    wanted = build(family, attend="repeated", **settings).ask(stimuli)
+    monkeypatch.setattr(_hf_kernels, "usable", lambda *_: True)
+    given = build(family, attend="unrepeated", compiled=compiled, **settings).ask(stimuli)
+    assert [[a.text for a in row] for row in given] == [[a.text for a in row] for row in wanted]
+    assert set(taken) == {"decode", "merge"}

@@ -53,6 +53,7 @@ class Unrepeated:
         self.owners = sent(torch.tensor(owners), self.device)
         self._made: dict[tuple[str, int | None], Any] = {}
         self.stays, self.step = False, cast("Step | None", None)
+        self.kernels = False  # whether the last pass was attended by kernels of our own
         self.suffix_valid = torch.zeros(len(owners), 0, dtype=torch.bool, device=self.device)
         self.suffix_positions = torch.zeros(len(owners), 0, dtype=torch.long, device=self.device)
         self.starts = torch.zeros(len(owners), dtype=torch.int32, device=self.device)
@@ -282,7 +283,7 @@ def attend(
     state = _current[-1]
     rows, heads, steps, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
-    kernels = softcap is None and _hf_kernels.usable(query, key.shape[1])
+    kernels = state.kernels = softcap is None and _hf_kernels.usable(query, key.shape[1])
     if kernels and steps == 1 and state.reaches(sliding_window):
         return state.at_once(module.layer_idx, query, key, value, scale), None
     grouped = query.view(rows, key.shape[1], heads // key.shape[1], steps, size)

@@ -57,6 +57,16 @@ class Chooser:
         noise = torch.stack([self._gumbel(row, scores.shape[-1]) for row in rows])
         return scores + noise.to(scores.device)
 
+    def chosen(self, rows: Sequence[Row], logits: Any, step: int) -> tuple[Any, Any]:
+        """The next token of each row, and which rows' logits are ``usable``: (n,) and (n,) bool. Writes as ``scores`` does."""
+        import torch
+
+        if self.settings.temperature == 0 and step >= self.settings.min_new_tokens:
+            best = logits.max(-1)  # one look at the whole vocabulary; of equals the first, as argmax
+            return best.indices, torch.isfinite(best.values)
+        sound = usable(logits)
+        return self.scores(rows, logits, step).argmax(-1), sound
+
     def _gumbel(self, row: Row, size: int) -> Any:
         import torch
 

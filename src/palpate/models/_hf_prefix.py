@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from palpate.models._hf_ahead import Ahead
 from palpate.models._hf_attend import Unrepeated
-from palpate.models._hf_decode import Chooser, Row, usable
+from palpate.models._hf_decode import Chooser, Row
 from palpate.models._hf_encode import PER_TOKEN, Encoder, Shared, forget_positions, on_device, sent
 from palpate.models._hf_features import Watch, image_token
 from palpate.models._hf_last import keys_and_values_alone
@@ -333,8 +333,7 @@ class Chosen:
         if step == 0:
             for row, own in zip(rows, logits.float().unbind(), strict=True):
                 row.first_logits = own
-        sound = usable(logits)
-        self.tokens = chooser.scores(rows, logits, step).argmax(-1)
+        self.tokens, sound = chooser.chosen(rows, logits, step)
         both = torch.stack([self.tokens, sound])
         self._there: Any = None
         self._told = both

@@ -43,7 +43,7 @@ class Step:
         self.slot = torch.tensor([slots - 1], device=keys.device)
         self.used = torch.tensor([slots], dtype=torch.int32, device=keys.device)
         self.allowed, self.bias = cast("Any", None), cast("Any", None)
-        if not _hf_kernels.usable(keys, keys.shape[1]):
+        if not state.kernels:
             self._masked(slots, keys)
         self.inputs = {name: value.clone() if hasattr(value, "clone") else value for name, value in inputs.items()}
         self.graph: Any = None

@@ -48,6 +48,20 @@ def test_the_end_is_held_back_only_before_min_new_tokens(without_image) -> None:
     assert chosen(1, without_image(0), step=2, logits=ends, min_new_tokens=2).tolist() == [4]
 
 
+NO, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("held_back", [0, 5])
+def test_what_is_chosen_is_the_first_of_the_largest_where_logits_are_sound(held_back, without_image) -> None:
+    """In one look at the vocabulary where nothing is held back, in two where something is: the same tokens and verdicts."""
+    none = [-INF] * 5
+    given = torch.tensor([[1, 3, 3, 0, -9], [2, NO, 3, 0, 0], none, [0, INF, 1, 2, 3], [-INF, -INF, 4, 4, -INF]])
+    tokens, sound = chooser(min_new_tokens=held_back).chosen(rows(5, without_image(0)), given.clone(), 1)
+    assert sound.tolist() == usable(given).tolist() == [True, False, False, False, True]
+    assert [token for token, fine in zip(tokens.tolist(), sound.tolist(), strict=True) if fine] == [1, 2]
+    assert torch.equal(tokens[sound], given.argmax(-1)[sound])
+
+
 def test_holding_back_leaves_the_models_own_logits_alone(without_image) -> None:
     given = torch.tensor(LOGITS[None]).float()
     chooser(min_new_tokens=5).scores(rows(1, without_image(0)), given, 0)

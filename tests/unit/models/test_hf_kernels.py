@@ -125,3 +125,22 @@ def test_answers_are_those_of_repeated_caches(family, compiled, build, images, m
     given = build(family, attend="unrepeated", compiled=compiled, **settings).ask(stimuli)
     assert [[a.text for a in row] for row in given] == [[a.text for a in row] for row in wanted]
     assert set(taken) == {"decode", "merge"}
+
+
+def test_a_family_that_caps_its_scores_is_decoded_in_two_parts(build, without_image, monkeypatch) -> None:
+    """No kernel caps: also a step in fixed buffers then needs to be told which places are written."""
+    monkeypatch.setattr(_hf_step, "WORTH", 2)
+    monkeypatch.setattr(torch, "compile", lambda f: f)
+    stimuli = [without_image(i, TWO) for i in range(2)]
+    settings = {"max_new_tokens": 6, "min_new_tokens": 6}
+    wanted = build("gemma2", attend="repeated", **settings).ask(stimuli)
+    monkeypatch.setattr(_hf_kernels, "usable", lambda *_: True)
+    steps = []
+    own = _hf_step.Step.__call__
+    monkeypatch.setattr(
+        _hf_step.Step, "__call__", lambda self, inputs: (steps.append(self.allowed is not None), own(self, inputs))[1]
+    )
+    given = build("gemma2", attend="unrepeated", compiled=True, **settings).ask(stimuli)
+    assert [[a.text for a in row] for row in given] == [[a.text for a in row] for row in wanted]
+    assert steps
+    assert all(steps)

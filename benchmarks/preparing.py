@@ -130,7 +130,7 @@ def first(ahead: Ahead, questions: list[str], images: list[Image.Image]) -> floa
     next(parts)
     taken = time.perf_counter() - started
     list(parts)
-    for waiting in ahead._begun.values():
+    for _, waiting in ahead._begun.values():
         for one in waiting:
             one.result()
     ahead.forget()

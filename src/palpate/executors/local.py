@@ -82,7 +82,8 @@ class LocalExecutor(ServedModels):
         try:
             for batch, given, following in _ahead(batches, lambda batch: aside.submit(opened, batch, self.seed)):
                 held = self._hold(model)
-                if following is not None and following.done() and not requests and isinstance(held, LooksAhead):
+                ready = following is not None and following.done() and following.exception() is None  # a fault waits for its turn
+                if following is not None and ready and not requests and isinstance(held, LooksAhead):
                     held.expect([stimulus for _, stimulus in following.result().shown])
                 yield batch, *look_at(held, given.result(), requests)
         finally:

@@ -40,6 +40,11 @@ THREADS = 2
 """More are ready no sooner, for Python lets one run at a time, and each of them stops the thread that feeds the GPU."""
 
 
+Asked = tuple[Sequence[Sequence[str]], "Sequence[Image]"]
+"""The questions on every image, and the images."""
+Begun = tuple[Asked, "list[Future[Shared | Prepared]]"]
+
+
 class Ahead:
     """Prepares images in threads. Every thread has a processor of its own: tokenizers cannot be shared while they pad."""
 
@@ -47,9 +52,9 @@ class Ahead:
         """``processes``: how many to start beside the threads; None: as many as the device deserves."""
         self.encoder, cuda = encoder, encoder.loaded.device.startswith("cuda")
         self._spare: SimpleQueue[Encoder] = SimpleQueue()
-        self._noted: dict[tuple[int, ...], tuple[Sequence[Sequence[str]], Sequence[Image]]] = {}
+        self._noted: dict[tuple[int, ...], Asked] = {}
         # With the images themselves: while an entry is there no other image can lie where one of them lies.
-        self._begun: dict[tuple[int, ...], tuple[Sequence[Image], list[Future[Shared | Prepared]]]] = {}
+        self._begun: dict[tuple[int, ...], Begun] = {}
         self._lock, self._beside = Lock(), cast("Any", None)
         self._free: SimpleQueue[Apart] = SimpleQueue()
         self._apart = start(encoder, (_processes() if cuda else 0) if processes is None else processes, self._free)
@@ -65,8 +70,11 @@ class Ahead:
         """``encoder.shared`` of every part, in order, in the model's number format, the pixels on its device."""
         self._noted.pop(_names(images), None)
         begun = self._begun.pop(_names(images), None)
+        if begun is not None and list(map(list, begun[0][0])) != list(map(list, questions)):
+            _drop(begun[1])  # the same images, but something else is asked
+            begun = None
         waiting = self._submitted(questions, images) if begun is None else begun[1]
-        self._begun |= {names: (later[1], self._submitted(*later)) for names, later in self._noted.items()}
+        self._begun |= {names: (later, self._submitted(*later)) for names, later in self._noted.items()}
         self._noted.clear()
         start = 0
         try:
@@ -101,6 +109,10 @@ class Ahead:
 
     def _one(self, questions: Sequence[str], image: Image) -> Shared | Prepared:
         """One image, in the model's number format, on the device if that is a GPU."""
+        with self.encoder.loaded.current():
+            return self._prepared(questions, image)
+
+    def _prepared(self, questions: Sequence[str], image: Image) -> Shared | Prepared:
         cuda = self.encoder.loaded.device.startswith("cuda")
         prepared = self._one_apart(questions, image, pinned=cuda)
         if prepared is not None:

@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pickle import UnpicklingError
@@ -42,6 +42,12 @@ class Loaded:
     pad: int
     unrepeated: bool = False  # how a shared beginning is attended to
     fused: Fused | None = None
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Its GPU is this thread's current one while this lasts: there events are recorded and kernels of our own run."""
+        import torch
+
+        return torch.cuda.device(self.device) if self.device.startswith("cuda") else nullcontext()
 
 
 def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:

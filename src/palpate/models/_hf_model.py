@@ -198,7 +198,8 @@ class HFModel:
         rest = []
         for i, (stimulus, request) in enumerate(zip(stimuli, requests, strict=True)):
             if request is not None and stimulus.image is not None:
-                answers[i], features[i] = self._look(stimulus, request)
+                with self._loaded().loaded.current():
+                    answers[i], features[i] = self._look(stimulus, request)
             else:
                 rest.append(i)
         for i, given in zip(rest, self.ask([stimuli[i] for i in rest]), strict=True):
@@ -230,8 +231,9 @@ class HFModel:
         alone = [fresh(number) for number in range(len(stimuli))]
         images, single = stimuli[0].image is not None, self.path == "single"
         try:
-            for rows, stimulus in zip(alone, stimuli, strict=True):
-                answer_single(ready.encoder, ready.chooser, rows, stimulus.image)
+            with ready.loaded.current():
+                for rows, stimulus in zip(alone, stimuli, strict=True):
+                    answer_single(ready.encoder, ready.chooser, rows, stimulus.image)
             found, sound = checks.found_by(ready.loaded.dtype, ask, alone, images=images, single=single)
         except FAULTS as fault:  # the questions themselves will say what is wrong, each by itself
             found, sound = [{"name": checks.TOGETHER, "held": None, "found": f"could not be checked: {fault}"}], True
@@ -252,6 +254,7 @@ class HFModel:
 
     def close(self) -> None:
         """Free the weights."""
+        self._expected = ()
         if self._ready is not None:
             cuda = self._ready.loaded.device.startswith("cuda")
             if self._ready.loaded.fused is not None:
@@ -333,7 +336,7 @@ class HFModel:
     def _fill(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
         """Answers the rows, one list per image. All have an image, or none has."""
         fused = ready.loaded.fused
-        with nullcontext() if fused is None else fused.at_work():
+        with ready.loaded.current(), nullcontext() if fused is None else fused.at_work():
             self._asked(ready, rows, shown)
 
     def _asked(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:

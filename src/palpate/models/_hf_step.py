@@ -100,7 +100,11 @@ class Step:
     def _capture(self) -> None:
         import torch
 
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        graph, device = torch.cuda.CUDAGraph(), self.slot.device
+        if self.fused.aside is None:  # PyTorch's own is of whichever GPU captured first in this process
+            self.fused.aside = torch.cuda.Stream(device)
+        # "thread_local": threads that prepare images allocate meanwhile, which else is an error there, and of the capture.
+        captured = torch.cuda.graph(graph, stream=self.fused.aside, capture_error_mode="thread_local")
+        with torch.cuda.stream(torch.cuda.current_stream(device)), captured:  # one that fails leaves its stream the current one
             self.out = self._run()
         self.graph = graph

@@ -93,6 +93,32 @@ def test_an_image_that_cannot_be_opened_is_an_error_of_its_own(batches, tmp_path
     }
 
 
+def test_a_fault_while_opening_waits_for_its_turn(batches, monkeypatch) -> None:
+    """What came before it is answered, and kept, whether or not the thread was quick."""
+    spec, own = batches
+    model, executor, seen = Looking(), LocalExecutor(1, 0), threading.Event()
+    executor._held = spec, model  # type: ignore[assignment]
+    opened = local.opened
+
+    def broken(blocks, seed):
+        if blocks is own[1]:
+            seen.set()
+            raise RuntimeError("a perturbation's own fault")
+        return opened(blocks, seed)
+
+    def coming():
+        yield from own[:2]
+        assert seen.wait(10)
+        threading.Event().wait(0.05)  # the fault is there before the first batch is asked
+        yield from own[2:]
+
+    monkeypatch.setattr(local, "opened", broken)
+    running = executor.run(spec, coming())
+    assert next(running)[0] == own[0]
+    with pytest.raises(RuntimeError, match="own fault"):
+        next(running)
+
+
 def test_stopping_early_ends_the_thread(batches) -> None:
     spec, own = batches
     executor = LocalExecutor(1, 0)

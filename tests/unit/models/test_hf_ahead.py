@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -148,7 +150,7 @@ def test_what_is_expected_is_begun_while_the_last_batch_is_answered(build, image
     ahead = model._loaded().ahead
     model.expect(stimuli[4:])
     first = model.ask(stimuli[:4])
-    assert [len(begun) for begun, _ in ahead._begun.values()] == [2]
+    assert [len(images) for (_, images), _ in ahead._begun.values()] == [2]
     submitted = []
     own = ahead._submitted
     monkeypatch.setattr(ahead, "_submitted", lambda q, i: (submitted.append(len(i)), own(q, i))[1])
@@ -159,6 +161,21 @@ def test_what_is_expected_is_begun_while_the_last_batch_is_answered(build, image
     assert texts(model.ask(stimuli[2:4])) == texts(alone.ask(stimuli[2:4]))
     assert not ahead._begun
     model.close()
+
+
+def test_what_was_expected_changes_no_answer(build, images) -> None:
+    """The very images, but something else is asked about them."""
+    stimuli = images(4)
+    turned = [replace(one, block=replace(one.block, trials=one.block.trials[::-1])) for one in stimuli[2:]]
+    model = build("llava", attend="unrepeated", images_at_once=2, max_new_tokens=4)
+    model.expect(stimuli[2:])
+    model.ask(stimuli[:2])
+    assert model._loaded().ahead._begun
+    given = model.ask(turned)
+    model.close()
+    alone = build("llava", attend="repeated", max_new_tokens=4)
+    assert texts(given) == texts(alone.ask(turned))
+    assert texts(given) != texts(alone.ask(stimuli[2:]))
 
 
 def test_nothing_that_was_expected_is_kept_after_a_failure(build, images, monkeypatch) -> None:

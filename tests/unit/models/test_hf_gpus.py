@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from palpate.executors.local import WORKER, _prepare
-from palpate.models import _hf_load
+from palpate.models import _hf_checks, _hf_load, _hf_plain
+from palpate.parts import FeatureRequest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.local
@@ -46,3 +50,39 @@ def test_workers_are_numbered_in_the_order_they_start(monkeypatch) -> None:
         _prepare(3, started)
         numbers.append(os.environ[WORKER])
     assert numbers == ["0", "1", "2"]
+
+
+def test_a_models_gpu_is_current_while_it_works(build, images, monkeypatch) -> None:
+    """Else events, captured steps and Triton's kernels go to the first GPU, whichever the model is on."""
+    current: list[str] = []
+    told: list[tuple[str, list[str]]] = []
+
+    @contextmanager
+    def device(which):
+        current.append(which)
+        try:
+            yield
+        finally:
+            current.pop()
+
+    model, stimuli = build("llava", attend="unrepeated", max_new_tokens=2), images(1)
+    loaded = replace(model._loaded().loaded, device="cuda:1")
+    ready = replace(model._loaded(), loaded=loaded)
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(model, "_loaded", lambda: ready)
+    monkeypatch.setattr(model, "_asked", lambda *_: told.append(("ask", list(current))))
+    monkeypatch.setattr(model, "_look", lambda *_: (told.append(("look", list(current))), ([], None))[1])
+    monkeypatch.setattr(_hf_plain, "answer_single", lambda *_: told.append(("check", list(current))))
+    monkeypatch.setattr(_hf_checks, "found_by", lambda *_, **__: ([], True))
+    monkeypatch.setattr(_hf_checks, "facts", lambda *_: {})
+    model._run(ready, stimuli)
+    model.look(stimuli, [FeatureRequest()])
+    model.check(stimuli)
+    assert told == [("ask", ["cuda:1"]), ("look", ["cuda:1"]), ("check", ["cuda:1"])]
+    assert not current
+    with model._ready.loaded.current():
+        assert not current, "a processor is no GPU"
+    ahead = ready.ahead
+    monkeypatch.setattr(ahead, "encoder", SimpleNamespace(loaded=loaded))
+    monkeypatch.setattr(ahead, "_prepared", lambda *_: list(current))
+    assert ahead._one(["?"], stimuli[0].image) == ["cuda:1"], "its thread's too"

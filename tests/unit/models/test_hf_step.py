@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from palpate.models import _hf_room, _hf_step  # noqa: E402
+from palpate.models._hf_fuse import Fused  # noqa: E402
 from palpate.models._hf_room import ROOM, growing_layer, with_room  # noqa: E402
 from palpate.models._hf_step import WORTH, worth  # noqa: E402
 
@@ -77,6 +79,47 @@ def test_rows_that_end_stay_until_half_have(build, images, counted) -> None:
     assert any(over)
     assert not all(over)
     assert max(counted) == len(over) or min(counted) > len(over) / 4
+
+
+def test_a_step_is_captured_on_its_own_gpu_and_leaves_nothing_behind(monkeypatch) -> None:
+    """PyTorch's graph() leaves its stream current where a capture fails, and forbids other threads to allocate meanwhile."""
+    current, told = [("cuda:1", "own")], {}
+
+    @contextmanager
+    def stream(which):
+        before = list(current)
+        current.append(which)
+        try:
+            yield
+        finally:
+            current[:] = before
+
+    @contextmanager
+    def graph(_, **how):
+        told.update(how)
+        current.append(how["stream"])
+        yield
+        current.pop()  # not reached where it fails
+
+    fakes = {"stream": stream, "graph": graph, "CUDAGraph": object, "Stream": lambda device: (device, "aside")}
+    for name, fake in {**fakes, "current_stream": lambda device: (device, "own")}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+    def fails():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    step = object.__new__(_hf_step.Step)
+    step.slot, step.fused, step.graph = SimpleNamespace(device="cuda:1"), Fused(()), None
+    step._run = lambda: list(current)
+    step._capture()
+    assert step.out[-1] == ("cuda:1", "aside")
+    assert step.graph is not None
+    assert told["capture_error_mode"] == "thread_local"
+    step._run, step.graph = fails, None
+    with pytest.raises(RuntimeError):
+        step._capture()
+    assert current == [("cuda:1", "own")]
+    assert step.graph is None
 
 
 def test_a_step_that_cannot_be_captured_is_run(build, images, counted, monkeypatch) -> None:

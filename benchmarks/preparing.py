@@ -147,7 +147,7 @@ def main() -> None:
     torch.set_num_threads(1)
     kept = kept_for_others()
     rng = np.random.default_rng(0)
-    print(f"{'':28} {'held up, ms an image':>22} {'at the speed aimed at':>22} {'first 2 of 8, ms':>18}")
+    print(f"{'':28} {'held up, ms an image':>22} {'at the speed aimed at':>22} {'first part of 8, ms':>20}")
     for name in chosen.models:
         side = SIDES[name]
         images = [Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(AT_ONCE)]
@@ -158,7 +158,7 @@ def main() -> None:
                 held_up(ahead, questions, images, AT_ONCE, kept)
                 held = held_up(ahead, questions, images, chosen.images, kept)
                 waited = statistics.median(first(ahead, questions, images) for _ in range(12))
-            print(f"{name}, {way:21} {held * 1e3:22.2f} {held * NEEDED[name]:21.1%} {waited * 1e3:18.0f}", flush=True)
+            print(f"{name}, {way:21} {held * 1e3:22.2f} {held * NEEDED[name]:21.1%} {waited * 1e3:20.0f}", flush=True)
 
 
 if __name__ == "__main__":

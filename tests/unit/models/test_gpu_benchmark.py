@@ -42,3 +42,17 @@ def test_an_answer_that_failed_ends_the_benchmark(monkeypatch) -> None:
 
     with pytest.raises(SystemExit, match="8 answers failed: out of memory"):
         gpu_speed.ours(Failing(), gpu_speed.stimuli("llava", 2, 4, 8))
+
+
+def test_the_wait_for_a_batch_is_measured_and_nothing_is_left_begun(tmp_path) -> None:
+    """Of ``benchmarks.preparing``, as far as it goes without real-time priorities."""
+    from PIL import Image
+
+    from benchmarks import preparing
+
+    preparing.MAKERS["llava"](tmp_path / "llava", tiny=True)
+    encoder = preparing.encoder_of("llava", tmp_path / "llava")
+    images = [Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in range(3)]
+    with preparing.preparing(encoder, 2, 0, True) as ahead:
+        assert preparing.first(ahead, [encoder.render("Is it?", image=True)], images) > 0
+        assert not ahead._begun

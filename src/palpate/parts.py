@@ -127,10 +127,14 @@ class ModelSpec:
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What a model is. ``identity`` goes into every trial's key: whatever could change an answer (weights, revision, adapter
-    version, generation settings, chat template, dtype). ``environment`` is recorded beside it: device, versions, warnings."""
+    version, generation settings, chat template, dtype). ``environment`` is recorded beside it: device, versions, warnings.
+    ``settled``: options left open that this machine decided and ``identity`` holds. Given outright they make the same model
+    on any machine.
+    """
 
     identity: Mapping[str, Any]
     environment: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    settled: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @runtime_checkable

@@ -167,7 +167,11 @@ class Ahead:
 
 def part_size(first: Shared) -> int:
     """Images in a part, from how many tokens its first one has."""
-    tokens = int(first.inputs["input_ids"].shape[1])
+    return images_of(int(first.inputs["input_ids"].shape[1]))
+
+
+def images_of(tokens: int) -> int:
+    """Images in a part, where one has so many tokens."""
     return max(FEWEST, min(MOST, TOKENS_AT_ONCE // tokens))
 
 

@@ -92,10 +92,15 @@ class Checkpoint:
         return None
 
     @property
+    def image_settings(self) -> Mapping[str, Any]:
+        """What its files say of how images are prepared."""
+        nested = self.json("processor_config.json").get("image_processor")
+        return {**self.json("preprocessor_config.json"), **(nested if isinstance(nested, dict) else {})}
+
+    @property
     def image_processor(self) -> str | None:
         """Class name of its image processor, as its files name it."""
-        nested = self.json("processor_config.json").get("image_processor")
-        found = {**self.json("preprocessor_config.json"), **(nested if isinstance(nested, dict) else {})}
+        found = self.image_settings
         name = found.get("image_processor_type") or found.get("processor_class")
         return str(name) if name else None
 
@@ -230,6 +235,21 @@ def device_of(settings: Settings) -> str:
     except ImportError:
         return "cpu"
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory_of(device: str) -> int | None:
+    """Bytes of memory a GPU has in all, used or not, so that it is one number on one machine; None where there is none to be asked.
+
+    ``cuda`` is the first one.
+    """
+    if "+cpu" in _version("torch"):
+        return None
+    try:
+        import torch
+
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory) if torch.cuda.is_available() else None
+    except (ImportError, RuntimeError, AssertionError, ValueError):  # no such GPU: loading will say so
+        return None
 
 
 def dtype_of(settings: Settings) -> str:

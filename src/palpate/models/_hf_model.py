@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from palpate.errors import ModelError
 from palpate.models import _hf_identity as identity
+from palpate.models._hf_memory import AtOnce, images_at_once
 from palpate.models._hf_presets import BY_PATH, protocol_warnings
 from palpate.models._hf_settings import Settings
 from palpate.models._hf_ways import way
@@ -64,8 +65,15 @@ class HFModel:
 
         On a GPU twice as many: the second batch's images are prepared while the first is answered.
         """
-        several = self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else 8)
-        return self.passes * several * (2 if self.device.startswith("cuda") else 1)
+        cuda = self.device.startswith("cuda")
+        several = self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else self.at_once.images if cuda else 8)
+        return self.passes * several * (2 if cuda else 1)
+
+    @cached_property
+    def at_once(self) -> AtOnce:
+        """How many images go together, and why."""
+        together = self.path == "prefix" and not self.text_only
+        return images_at_once(self.settings, self.checkpoint, self.device, self.unrepeated, together=together)
 
     @cached_property
     def checkpoint(self) -> identity.Checkpoint:
@@ -109,7 +117,7 @@ class HFModel:
         return identity.unrepeated_of(self.settings)
 
     def fingerprint(self) -> Fingerprint:
-        """Identity and environment; no torch, no weights in memory."""
+        """Identity and environment; no weights in memory, and no torch but where a GPU is asked for its memory."""
         settings, checkpoint = self.settings, self.checkpoint
         dtype = identity.dtype_of(settings)
         template = settings.chat_template or checkpoint.chat_template or settings.fallback_template or ""
@@ -133,7 +141,7 @@ class HFModel:
             what |= {"twin": settings.twin, "twin_seed": settings.seed}
         if dtype != "float32":
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
-            what |= {"inference": self.path, "images_at_once": self._images_at_once()}
+            what |= {"inference": self.path, "images_at_once": self.at_once.images}
             what |= {"attend": "unrepeated", "batches": BATCHES} if self.unrepeated else {}
             what |= {"compiled": True} if settings.compiled else {}
         if settings.quantized:
@@ -146,8 +154,10 @@ class HFModel:
             **({"revision": hub[1]} if hub else {}),
             **({"protocol": settings.protocol} if settings.protocol != "own" else {}),
             **(BY_PATH[settings.path].facts() if settings.path in BY_PATH else {}),
+            **self.at_once.facts(),
         } | identity.versions()
-        return Fingerprint(what, where)
+        settled = {"images_at_once": self.at_once.images} if self.at_once.by_gpu and dtype != "float32" else {}
+        return Fingerprint(what, where, settled)
 
     def ask(self, stimuli: Sequence[Stimulus]) -> list[list[Answer]]:
         """One list per stimulus, one Answer per trial. ``seconds`` is the batch's time shared out evenly.
@@ -267,9 +277,6 @@ class HFModel:
 
     # ------------------------------------------------------------ batches
 
-    def _images_at_once(self) -> int:
-        return self.settings.images_at_once or (1 if self.device == "cpu" else 8)
-
     def _batches(self, stimuli: Sequence[Stimulus]) -> list[list[Stimulus]]:
         """Runs of neighbours: at most ``images_at_once`` images (one on the plain path), or TEXTS_AT_ONCE questions without one."""
         batches: list[list[Stimulus]] = []
@@ -285,7 +292,7 @@ class HFModel:
             return False
         if stimulus.image is None:
             return sum(len(s.block.trials) for s in (*batch, stimulus)) <= TEXTS_AT_ONCE
-        return self.path == "prefix" and len(batch) < self._images_at_once()
+        return self.path == "prefix" and len(batch) < self.at_once.images
 
     def _loaded(self) -> Ready:
         if self._ready is None:

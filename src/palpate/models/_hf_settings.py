@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, str] = {
     "attend": "auto (unrepeated on CUDA, else repeated): one copy of an image's keys and values for all its questions, or one each",
     "compiled": "true: norms, feed-forward parts and rotary positions through torch.compile; pays from some ten thousand questions "
     "(default false)",
-    "images_at_once": "images per batch (default 1 on CPU, 8 on CUDA)",
+    "images_at_once": "images per batch (default 1 on CPU; on CUDA what the GPU's memory has room for, 1 to 256)",
     "twin": "trained (default), or random: the checkpoint's architecture with random weights, a baseline for what it sees",
     "threads": "CPU threads torch may use (default: torch's own choice)",
     "quantized": "int8 or nf4: weights through bitsandbytes, on CUDA (default none)",

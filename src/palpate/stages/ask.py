@@ -66,7 +66,7 @@ def _ask(
     if plan.study.prices:
         tally.pay(*((c.currency, c.money) for c in spent(plan.study, ledger)))
     answered = ledger.answered()
-    for model in plan.study.models:
+    for model in map(plan.settled, plan.study.models):
         size = executor.batch_size(model)
         tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())

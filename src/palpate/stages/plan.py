@@ -68,6 +68,11 @@ class Plan:
         """Model name → digest of its identity."""
         return {name: keys.model_digest(f.identity) for name, f in self.fingerprints.items()}
 
+    def settled(self, model: ModelSpec) -> ModelSpec:
+        """The model with what its entry leaves to the machine as it was decided here: a worker elsewhere decides nothing anew."""
+        decided = self.fingerprints[model.name].settled
+        return replace(model, options={**model.options, **decided}) if decided else model
+
     @cached_property
     def perturbation_digests(self) -> dict[Perturbation, str]:
         """Perturbation → its digest under this study's seed."""

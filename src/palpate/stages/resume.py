@@ -59,7 +59,8 @@ def _refuse_other_models(plan: Plan, ledger: Ledger, before: Mapping[str, Any], 
             f"is another model than the one that answered here before: {_differs(plan, ledger, name, was)}",
             where=f"model {name!r}",
             expected="what the run was begun with, so that two models are not mixed under one name",
-            hint="put back what was there; or give what is there now another name in the study file; or choose another --out",
+            hint=_decided_before(plan, ledger, name, was)
+            or "put back what was there; or give what is there now another name in the study file; or choose another --out",
         )
 
 
@@ -69,10 +70,24 @@ def _entry(study: Mapping[str, Any], name: str) -> Any:
 
 def _differs(plan: Plan, ledger: Ledger, name: str, was: str) -> str:
     """Which parts of its identity differ, shortly."""
+    changed = list(_changed(plan, ledger, name, was).items())
+    return ", ".join(f"{key} {_short(old)} then, {_short(new)} now" for key, (old, new) in changed[:3]) or "its identity"
+
+
+def _decided_before(plan: Plan, ledger: Ledger, name: str, was: str) -> str:
+    """How to go on where nothing differs but what the study leaves to the machine; else empty."""
+    changed, decided = _changed(plan, ledger, name, was), plan.fingerprints[name].settled
+    if not changed or any(key not in decided or old is None for key, (old, _) in changed.items()):
+        return ""
+    told = ", ".join(f"{key} = {json.dumps(old)}" for key, (old, _) in changed.items())
+    return f"the machine decided this, and it is another now: {told} in the model's entry of the study file goes on as it was begun"
+
+
+def _changed(plan: Plan, ledger: Ledger, name: str, was: str) -> dict[str, tuple[Any, Any]]:
+    """Part of its identity that differs → (then, now), None where it was not there."""
     old = earlier.identity_of(ledger, name, was) or {}
     new = json.loads(json.dumps(plan.fingerprints[name].identity, default=str))
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return ", ".join(f"{key} {_short(old.get(key))} then, {_short(new.get(key))} now" for key in changed[:3]) or "its identity"
+    return {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
 
 
 def _short(value: Any) -> str:

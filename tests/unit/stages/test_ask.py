@@ -85,6 +85,32 @@ def do(planned: Plan, ledger: Ledger, **more: Any) -> tuple[Tally, Recording]:
     return ask(planned, ledger, executor), executor  # type: ignore[arg-type]
 
 
+def test_whoever_asks_is_told_what_the_machine_that_planned_decided(planned: Plan, ledger: Ledger) -> None:
+    """A worker elsewhere would decide for itself, and be another model than the plan's."""
+    told: list[ModelSpec] = []
+
+    class Told(LocalExecutor):
+        def batch_size(self, model: ModelSpec) -> int:
+            told.append(model)
+            return super().batch_size(model)
+
+        def check(self, model: ModelSpec, blocks: Any) -> Any:
+            told.append(model)
+            return {}
+
+        def run(self, model: ModelSpec, batches: Any, allowance: Any = None) -> Any:
+            told.append(model)
+            return super().run(model, batches, allowance)
+
+    base = replace(planned.fingerprints["base"], settled={"blocks_at_once": 3})
+    settled = replace(planned, fingerprints={"base": base})
+    settled.write(ledger)
+    assert ask(settled, ledger, Told(1, planned.study.seed)).done == TRIALS
+    assert [spec.options["blocks_at_once"] for spec in told] == [3, 3, 3]
+    assert settled.settled(planned.study.models[0]) == told[0]
+    assert planned.settled(planned.study.models[0]) is planned.study.models[0]
+
+
 def test_everything_is_asked_once(planned: Plan, ledger: Ledger) -> None:
     done, executor = do(planned, ledger)
     assert done == Tally(TRIALS, TRIALS, 0, 0, "base")

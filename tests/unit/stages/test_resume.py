@@ -66,6 +66,31 @@ def test_another_model_of_the_same_words_is_refused_with_what_differs(planned: P
     assert "another name in the study file" in fault.value.hint
 
 
+def test_what_the_machine_decides_is_said_with_how_to_go_on(planned: Plan, tmp_path: Path) -> None:
+    begun_with = with_identity(planned, "base", images_at_once=64)
+    folder = begun(begun_with, tmp_path / "run")
+    here = with_identity(planned, "base", images_at_once=16)
+    base = replace(here.fingerprints["base"], settled={"images_at_once": 16})
+    with pytest.raises(ModelError) as fault:
+        changed_since(replace(here, fingerprints={**here.fingerprints, "base": base}), folder)
+    assert "images_at_once 64 then, 16 now" in fault.value.problem
+    assert "images_at_once = 64 in the model's entry" in fault.value.hint
+    other = replace(base, identity={**base.identity, "dtype": "x"})  # more than that differs: saying it would not help
+    with pytest.raises(ModelError, match="dtype absent then, x now") as fault:
+        changed_since(replace(here, fingerprints={**here.fingerprints, "base": other}), folder)
+    assert "images_at_once" not in fault.value.hint
+    assert "another name in the study file" in fault.value.hint
+
+
+def test_what_was_not_there_then_cannot_be_said_now(planned: Plan, tmp_path: Path) -> None:
+    folder = begun(planned, tmp_path / "run")
+    here = with_identity(planned, "base", images_at_once=16)
+    base = replace(here.fingerprints["base"], settled={"images_at_once": 16})
+    with pytest.raises(ModelError) as fault:
+        changed_since(replace(here, fingerprints={**here.fingerprints, "base": base}), folder)
+    assert "put back what was there" in fault.value.hint
+
+
 def test_a_model_that_has_not_answered_yet_may_be_put_right(planned: Plan, tmp_path: Path) -> None:
     assert changed_since(with_identity(planned, "tuned", dtype="x"), begun(planned, tmp_path / "run")) == []
     assert changed_since(with_identity(planned, "base", dtype="x"), begun(planned, tmp_path / "other", answers=0)) == []

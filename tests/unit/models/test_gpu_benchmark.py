@@ -46,9 +46,8 @@ def test_an_answer_that_failed_ends_the_benchmark(monkeypatch) -> None:
 
 def test_the_wait_for_a_batch_is_measured_and_nothing_is_left_begun(tmp_path) -> None:
     """Of ``benchmarks.preparing``, as far as it goes without real-time priorities."""
-    from PIL import Image
-
     from benchmarks import preparing
+    from PIL import Image
 
     preparing.MAKERS["llava"](tmp_path / "llava", tiny=True)
     encoder = preparing.encoder_of("llava", tmp_path / "llava")

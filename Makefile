@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 JOBS ?= 2
 TRIALS ?= 10000000
 
-.PHONY: demo test test-lowest lint validate faults audit bench bench-scale train docs lock clean
+.PHONY: demo test test-gpu test-lowest lint validate faults audit bench bench-scale train docs lock clean
 
 demo: $(VENV)/.local          ## examine the bundled models on the phantom tasks; writes runs/demo/report.html
 	$(BIN)/palpate demo
@@ -33,6 +33,9 @@ audit:                        ## ask the advisory service about every pinned ver
 	test -d build/audit || $(PYTHON) -m venv build/audit
 	build/audit/bin/python -m pip install --quiet --upgrade pip-audit
 	build/audit/bin/pip-audit --no-deps --disable-pip --strict -r constraints.txt
+
+test-gpu: $(VENV)/.dev         ## what only an NVIDIA GPU can show: exactness, kernels, memory, quantised weights
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu
 
 # All that needs no extra but xlsx.
 LOWEST := tests/unit tests/contract tests/golden/test_damage.py tests/golden/test_kill_and_resume.py $(addprefix --ignore tests/unit/, \

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from small import Cli, write_study
 
 os.environ["COLUMNS"] = "100"  # tables are as wide as the terminal: here the same wherever the tests run
-os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; Triton asks once, when it is first imported
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton asks once, when it is first imported
 
 
 @pytest.fixture

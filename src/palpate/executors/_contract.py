@@ -13,6 +13,12 @@ Given = tuple[list[list[Answer]], list[Features | None]]
 Looked = tuple[Batch, list[list[Answer]], list[Features | None]]
 
 
+def over(batches: Iterable[Batch]) -> bool:
+    """Whether no more of them are to be begun, though some were taken ahead: an iterable may say so by a method ``over``."""
+    told = getattr(batches, "over", None)
+    return bool(told is not None and told())
+
+
 class Executor(Protocol):
     """``run(model, batches)`` yields each batch with its answers, in the order given, so that results never depend on timing."""
 
@@ -28,7 +34,10 @@ class Executor(Protocol):
     def run(
         self, model: ModelSpec, batches: Iterable[Batch], allowance: Allowance | None = None
     ) -> Iterator[tuple[Batch, list[list[Answer]]]]:
-        """Ask one model. Raises ModelError where it cannot work at all, RunError where workers die and cannot be replaced."""
+        """Ask one model. Raises ModelError where it cannot work at all, RunError where workers die and cannot be replaced.
+
+        What is taken ahead is not begun once the batches are ``over``.
+        """
         ...
 
     def look(self, model: ModelSpec, batches: Iterable[Batch], requests: Mapping[str, FeatureRequest]) -> Iterator[Looked]:

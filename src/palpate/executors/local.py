@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from palpate.errors import RunError
-from palpate.executors._contract import Batch, Given, Looked
+from palpate.executors._contract import Batch, Given, Looked, over
 from palpate.executors._served import ServedModels
 from palpate.executors._work import Opened, check, look, look_at, opened
 from palpate.nouns import Answer, Block
@@ -86,6 +86,8 @@ class LocalExecutor(ServedModels):
         aside = ThreadPoolExecutor(1, thread_name_prefix="palpate-open")
         try:
             for batch, given, following in _ahead(batches, lambda batch: aside.submit(opened, batch, self.seed)):
+                if over(batches):
+                    return
                 held = self._hold(model)
                 ready = following is not None and following.done() and following.exception() is None  # a fault waits for its turn
                 if following is not None and ready and not requests and isinstance(held, LooksAhead):
@@ -127,7 +129,10 @@ class LocalExecutor(ServedModels):
                 if len(waiting) > 2 * self.workers:
                     yield _next(waiting)
             while waiting:
-                yield _next(waiting)
+                if over(batches) and waiting[0][1].cancel():
+                    waiting.popleft()
+                else:
+                    yield _next(waiting)
         except BrokenProcessPool:
             raise self._worker_ended(model) from None
 

@@ -76,12 +76,12 @@ def _ask(
             passed = _Passed(answered, tally.failed_at if again else None)
             waiting: Waiting = {}
             tally.failed_at = set()
-            batches = _pending(plan, model, ledger, waiting, size, tally, passed, capture)
-            first = list(islice(batches, 1))
+            pending = _pending(plan, model, ledger, waiting, size, tally, passed, capture)
+            first = list(islice(pending, 1))
             if asked is None:
                 left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, ledger))
                 asked = checked(plan, model, ledger, executor) if left else model
-            batches = chain(first, batches)
+            batches = _Batches(chain(first, pending), tally)
             limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, ledger, model)}
             try:
                 for batch, answers in capture.run(executor, asked, batches, **limit):
@@ -145,6 +145,21 @@ class _Count:
     def report(self) -> None:
         if self.on_progress is not None:
             self.on_progress(self.progress())
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """What is left to ask, batch by batch; ``over`` for an executor that takes some ahead."""
+
+    rest: Iterator[list[Block]]
+    tally: _Count
+
+    def __iter__(self) -> Iterator[list[Block]]:
+        return self.rest
+
+    def over(self) -> bool:
+        """Whether no more are to be begun: the run is to stop, or this model is asked no more."""
+        return self.tally.stop() or bool(self.tally.stopped)
 
 
 @dataclass(frozen=True)

@@ -127,3 +127,19 @@ def test_stopping_early_ends_the_thread(batches) -> None:
     next(running)
     running.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("palpate-open")]
+
+
+def test_what_was_opened_ahead_is_not_asked_once_batches_are_over(batches) -> None:
+    spec, own = batches
+    model, executor = Looking(), LocalExecutor(1, 0)
+    executor._held = spec, model  # type: ignore[assignment]
+    given = []
+
+    class Batches(list):
+        def over(self) -> bool:
+            return bool(given)
+
+    for batch, _ in executor.run(spec, Batches(own)):
+        given.append(batch)
+    assert given == own[:1]
+    assert [what for what, _ in model.told].count("ask") == 1

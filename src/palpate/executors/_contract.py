@@ -22,11 +22,6 @@ def over(batches: Iterable[Batch]) -> bool:
 class Executor(Protocol):
     """``run(model, batches)`` yields each batch with its answers, in the order given, so that results never depend on timing."""
 
-    @property
-    def elsewhere(self) -> bool:
-        """Whether batches it has taken are at work elsewhere: whoever stops early waits for their answers, else they are lost."""
-        ...
-
     def batch_size(self, model: ModelSpec) -> int:
         """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
         ...

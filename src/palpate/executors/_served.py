@@ -20,7 +20,6 @@ class ServedModels:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.serving = False  # while a served model is asked
         self._observed: dict[str, Mapping[str, Any]] = {}
 
     def batch_size(self, model: ModelSpec) -> int:
@@ -47,13 +46,11 @@ class ServedModels:
         self, model: ModelSpec, built: ServedModel, batches: Iterable[Batch], allowance: Allowance | None
     ) -> Iterator[tuple[Batch, list[list[Answer]]]]:
         """The batches with their answers, in the order given; the model is closed at the end."""
-        self.serving = True
         try:
             if allowance is not None:
                 built.allow(allowance)
             yield from self._threaded(built, batches)
         finally:
-            self.serving = False
             built.close()
             self._observed[model.name] = built.observed()
 

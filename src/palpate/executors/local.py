@@ -33,11 +33,6 @@ class LocalExecutor(ServedModels):
         self._pool: ProcessPoolExecutor | None = None
         self._held: tuple[ModelSpec, Model] | None = None
 
-    @property
-    def elsewhere(self) -> bool:
-        """In worker processes, or with a served model. In this process only images are opened ahead."""
-        return self.workers > 1 or self.serving
-
     def run(
         self, model: ModelSpec, batches: Iterable[Batch], allowance: Allowance | None = None
     ) -> Iterator[tuple[Batch, list[list[Answer]]]]:

@@ -63,11 +63,6 @@ class RayExecutor(ServedModels):
         self._model: tuple[ModelSpec, dict[str, float]] | None = None
         self.replaced = self.sent = 0  # workers that ended, and images put into the object store
 
-    @property
-    def elsewhere(self) -> bool:
-        """Always."""
-        return True
-
     def run(
         self, model: ModelSpec, batches: Iterable[Batch], allowance: Allowance | None = None
     ) -> Iterator[tuple[Batch, list[list[Answer]]]]:

@@ -86,8 +86,6 @@ def _ask(
             try:
                 for batch, answers in capture.run(executor, asked, batches, **limit):
                     _store(ledger, waiting, batch, answers, tally, again)
-                    if stop() and not executor.elsewhere:
-                        break  # what it has opened ahead is not begun
             finally:
                 _record_observed(plan, ledger, model, executor.observed(model))
             if stop():

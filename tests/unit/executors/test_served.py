@@ -102,17 +102,6 @@ def test_the_allowance_reaches_the_model(served: Served, batches: list[list[Bloc
     assert served.allowance == Allowance(tokens=5)
 
 
-def test_work_is_elsewhere_while_a_served_model_is_asked(served: Served, batches: list[list[Block]]) -> None:
-    executor = LocalExecutor()
-    assert not executor.elsewhere
-    running = executor.run(SPEC, batches)
-    next(running)
-    assert executor.elsewhere, "answers that are paid for are waited for"
-    running.close()
-    assert not executor.elsewhere
-    assert LocalExecutor(workers=2).elsewhere
-
-
 def test_few_batches_are_taken_ahead(served: Served, batches: list[list[Block]]) -> None:
     taken: list[int] = []
 

@@ -44,10 +44,6 @@ class Recording:
     def check(self, model: ModelSpec, blocks: list[Block]) -> dict[str, Any]:
         return {}
 
-    @property
-    def elsewhere(self) -> bool:
-        return bool(self.inner.elsewhere)
-
     def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
         for batch, given in self.inner.run(model, batches):
             if self.stop_after is not None and len(self.batches) == self.stop_after:
@@ -329,18 +325,6 @@ def test_stopping_finishes_what_is_under_way(planned: Plan, ledger: Ledger) -> N
     done, resumed = do(planned, ledger)
     assert (done.done, done.reused) == (TRIALS, 4 * 12)
     assert not set(resumed.asked) & set(executor.asked)
-
-
-def test_what_is_at_work_elsewhere_is_waited_for(planned: Plan, ledger: Ledger) -> None:
-    class Far(Recording):
-        elsewhere = True  # type: ignore[assignment]
-
-    planned.write(ledger)
-    executor: Any = Far(LocalExecutor(1, planned.study.seed))
-    with pytest.raises(KeyboardInterrupt):
-        ask(planned, ledger, executor, stopping=nullcontext(lambda: bool(executor.batches)))
-    assert len(executor.batches) == 3, "the first, and the two that were taken ahead"
-    assert len(ledger.attempts()) == 3 * 4 * 12
 
 
 def test_a_worker_that_ctrl_c_ended_is_no_fault_of_the_run(planned: Plan, ledger: Ledger) -> None:

@@ -51,6 +51,7 @@ class Worker:
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
         os.environ.pop("PALPATE_WORKER", None)  # Ray shows a worker its own GPUs alone
+        os.environ.pop("PALPATE_WORKERS", None)
 
     def start(self, spec: ModelSpec, identity: Mapping[str, Any] | None) -> Told | PalpateError:
         """Make the model, and see that it is the one the plan knows (its ``identity``; None: whatever it is)."""

@@ -22,6 +22,8 @@ from palpate.registry import part
 
 WORKER = "PALPATE_WORKER"
 """In a worker process: its number, from 0. A model that runs on any GPU takes the one of that number."""
+WORKERS = "PALPATE_WORKERS"
+"""In a worker process: how many there are, among whom the machine's cores are shared out."""
 
 
 class LocalExecutor(ServedModels):
@@ -167,6 +169,7 @@ def _prepare(workers: int, started: Any) -> None:
     with started.get_lock():
         os.environ[WORKER] = str(started.value)  # which of several GPUs is its own
         started.value += 1
+    os.environ[WORKERS] = str(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the parent says when to end
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

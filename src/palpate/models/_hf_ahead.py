@@ -212,9 +212,9 @@ def _names(images: Sequence[Image]) -> tuple[int, ...]:
 
 
 def _processes() -> int:
-    """How many prepare images: fewer where cores are few."""
+    """How many prepare images: fewer where cores are few, or shared with other workers on this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(PROCESSES, cores // CORES))
+    return max(1, min(PROCESSES, cores // int(os.environ.get("PALPATE_WORKERS", "1")) // CORES))
 
 
 def _own(encoder: Encoder) -> Encoder:

@@ -22,6 +22,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from palpate.executors.local import WORKERS  # noqa: E402
 from palpate.models import _hf_ahead, _hf_apart  # noqa: E402
 from palpate.models._hf_ahead import PROCESSES, Ahead  # noqa: E402
 from palpate.models._hf_apart import LOST, SLOTS, Apart, memory, rounded, serve, start  # noqa: E402
@@ -252,9 +253,15 @@ def test_one_whose_starter_is_gone_ends(llava, monkeypatch) -> None:
     theirs.close()
 
 
-@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (4, 1), (11, 2), (16, 4), (128, PROCESSES)])
-def test_processes_are_for_a_gpu_and_as_many_as_cores_allow(cores, processes, llava, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("cores", "workers", "processes"),
+    [(1, None, 1), (4, None, 1), (11, None, 2), (16, None, 4), (128, None, PROCESSES), (16, "2", 2), (16, "8", 1), (128, "8", 4)],
+)
+def test_processes_are_for_a_gpu_and_as_many_as_cores_allow(cores, workers, processes, llava, monkeypatch) -> None:
     encoder, _ = llava
+    monkeypatch.delenv(WORKERS, raising=False)
+    if workers is not None:
+        monkeypatch.setenv(WORKERS, workers)
     asked = []
     monkeypatch.setattr(_hf_ahead, "start", lambda encoder, count, free: (asked.append(count), [])[1])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from palpate.executors.local import WORKER, _prepare
+from palpate.executors.local import WORKER, WORKERS, _prepare
 from palpate.models import _hf_checks, _hf_load, _hf_plain
 from palpate.parts import FeatureRequest
 
@@ -42,14 +42,14 @@ def test_workers_are_numbered_in_the_order_they_start(monkeypatch) -> None:
 
     started = multiprocessing.get_context("spawn").Value("i", 0)
     numbers = []
-    for name in (WORKER, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in (WORKER, WORKERS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("palpate.executors.local._end_with_parent", lambda: None)
     for _ in range(3):
         _prepare(3, started)
-        numbers.append(os.environ[WORKER])
-    assert numbers == ["0", "1", "2"]
+        numbers.append((os.environ[WORKER], os.environ[WORKERS]))
+    assert numbers == [("0", "3"), ("1", "3"), ("2", "3")]
 
 
 def test_a_models_gpu_is_current_while_it_works(build, images, monkeypatch) -> None:

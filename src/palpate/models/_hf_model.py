@@ -61,13 +61,10 @@ class HFModel:
 
     @property
     def blocks_at_once(self) -> int:
-        """As many images as go together, ``passes`` times; a text-only model is given more, for its blocks are short.
-
-        On a GPU twice as many: the second batch's images are prepared while the first is answered.
-        """
+        """As many images as go together, ``passes`` times; a text-only model is given more, for its blocks are short."""
         cuda = self.device.startswith("cuda")
         several = self.settings.images_at_once or (TEXTS_AT_ONCE if self.text_only else self.at_once.images if cuda else 8)
-        return self.passes * several * (2 if cuda else 1)
+        return self.passes * several
 
     @cached_property
     def at_once(self) -> AtOnce:

@@ -240,7 +240,7 @@ def test_in_half_precision_the_number_is_identity_and_settled(build, card) -> No
         assert prints[-1].settled == {"images_at_once": known[-1]}
         assert prints[-1].environment["images_at_once"] == known[-1]
         assert "24 questions" in prints[-1].environment["images_at_once_because"]
-        assert model.blocks_at_once == 2 * known[-1]
+        assert model.blocks_at_once == known[-1]
     assert known[0] == 256 > known[1]
     told = build("llava", device="cuda", images_at_once=256).fingerprint()
     assert told.identity == prints[0].identity  # goes on elsewhere as the same model

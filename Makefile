@@ -27,7 +27,7 @@ validate: $(VENV)/.dev        ## the long checks (writes docs/validation.md): si
 faults: $(VENV)/.dev          ## provoke every fault of docs/reliability.md and write its table: half an hour
 	PALPATE_RECORD=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow" --timeout 3600 \
 	  tests/golden/test_kill_and_resume.py tests/golden/test_damage.py tests/golden/test_full_disk.py tests/golden/test_faults.py \
-	  tests/golden/test_faults_in_models.py tests/golden/test_endpoint_study.py tests/golden/test_same_numbers_on_ray.py
+	  tests/golden/test_faults_in_models.py tests/golden/test_asked_instead.py tests/golden/test_endpoint_study.py tests/golden/test_same_numbers_on_ray.py
 
 audit:                        ## ask the advisory service about every pinned version (needs a network)
 	test -d build/audit || $(PYTHON) -m venv build/audit

@@ -126,6 +126,13 @@ FAULTS = {
         GOLDEN + "test_faults_in_models.py::test_logits_that_are_no_numbers_are_errors_and_are_asked_again",
         2,
     ),
+    "instead": Fault(
+        "a self-test fails",
+        "a planted fault in asking together (bfloat16), `kill -9` before the first answer and after the first batch, then run on:"
+        " asked one by one as another model, like a study that asks so, and never again the way that failed",
+        GOLDEN + "test_asked_instead.py::test_a_killed_run_goes_on_with_what_was_decided",
+        2,
+    ),
     "endpoint": Fault(
         "an endpoint fails",
         "three requests in ten end as 429, 500, 503, reset, hanging, cut or malformed replies",

@@ -280,7 +280,8 @@ class ChecksItself(Protocol):
         """Facts to record beside its environment, as JSON.
 
         ``checks``: a list of {name, held: true, false or null, found}, and others of its own. ``ask_instead``: options to ask it
-        with in this run, of the same identity. ``warnings``: what to tell the reader.
+        with in this run; where they make another identity of it, it is planned and checked again as that model. ``warnings``:
+        what to tell the reader.
         Raises ModelError where it must not be asked at all. Empty where there is nothing to check with."""
         ...
 

@@ -19,6 +19,7 @@ from palpate.inspection.card import DataCard, cards_from_json, cards_json
 from palpate.nouns import Tally
 from palpate.results import Results
 from palpate.stages import ask as asking
+from palpate.stages.checks import heeded
 from palpate.stages.importing import Naming, files_digest, imported_plan, imported_study, write_answers
 from palpate.stages.inspect import inspect_plan, refuse_faults
 from palpate.stages.measure import measure
@@ -49,8 +50,8 @@ def run(
 ) -> Results:
     """Examine: everything from the study to its report, in the folder ``out``. Run again, it goes on where it stopped.
 
-    ``on_note`` is told which images changed since the run was begun. Raises PalpateError; what was answered by then is kept.
-    ``stopping``: see ``palpate.stages.ask``.
+    ``on_note`` is told which images changed since the run was begun, and which model is not asked as the study says.
+    Raises PalpateError; what was answered by then is kept. ``stopping``: see ``palpate.stages.ask``.
     """
     ready(study)
     planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
@@ -82,7 +83,9 @@ def ask(
     Raises ModelError where a model that answered here is another now, SourceError where the images have faults and the study
     stops on them: then nothing has been written.
     """
-    for note in changed_since(planned, folder):
+    planned = heeded(planned, folder)
+    before = [f"{name}: {told}" for name, other in planned.instead.items() for told in other.warnings]
+    for note in [*before, *changed_since(planned, folder)]:
         if on_note is not None:
             on_note(note)
     cards = inspected(planned, folder)
@@ -97,7 +100,7 @@ def ask(
         if cards:
             folder.write("data.json", cards_json(cards))
         try:
-            return asking.ask(planned, ledger, executor, on_progress, stopping)
+            return asking.ask(planned, ledger, executor, on_progress, stopping, on_note)
         finally:
             executor.close()
 
@@ -107,7 +110,7 @@ def executor_for(planned: Plan) -> Executor:
     study, wanted = planned.study, planned.study.ask
     if wanted.executor == "local":
         return LocalExecutor(wanted.workers or 1, study.seed)
-    identities = {model: planned.fingerprints[model.name].identity for model in study.models}
+    identities = {planned.settled(model): planned.fingerprints[model.name].identity for model in study.models}
     cluster = RaySettings(wanted.address, wanted.workers, wanted.cpus, wanted.gpus)
     return RayExecutor(cluster, study.seed, identities)
 

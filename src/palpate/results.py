@@ -22,6 +22,7 @@ from palpate.report.planned import ASSUMED, IN_OTHERS, IN_PILOT, Expense, Outloo
 from palpate.report.tables import LETTERS, FoundAnswers, PlanSummary, TrialHistory
 from palpate.report.view import ReportView
 from palpate.stages import gate as gating
+from palpate.stages.checks import heeded
 from palpate.stages.compare import Side, compare
 from palpate.stages.conclude import conclude
 from palpate.stages.costs import diagnoses, open_questions, sendings, spent
@@ -343,6 +344,7 @@ def planned_summary(planned: Plan, out: str | Path | None = None) -> PlanSummary
 
 def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[str, float]]:
     """(the plan in numbers, by model the share of its questions that are open)."""
+    planned = planned if out is None else heeded(planned, RunFolder(out))
     models = planned.study.models
     each = planned.n_trials / max(len(models), 1)
     answered = dict.fromkeys((m.name for m in models), 0)

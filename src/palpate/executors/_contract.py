@@ -39,6 +39,10 @@ class Executor(Protocol):
         """The same, with the inner states of images whose task has a request, one entry per Block."""
         ...
 
+    def identify(self, model: ModelSpec, identity: Mapping[str, Any]) -> None:
+        """What the plan says a model is from now on: a worker elsewhere that loads another is refused."""
+        ...
+
     def check(self, model: ModelSpec, blocks: Sequence[Block]) -> Mapping[str, Any]:
         """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
         ...

@@ -21,6 +21,7 @@ class ServedModels:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._observed: dict[str, Mapping[str, Any]] = {}
+        self._identities: dict[ModelSpec, Mapping[str, Any]] = {}
 
     def batch_size(self, model: ModelSpec) -> int:
         """How many Blocks the model likes at once: independent of workers, so that batches, and answers, are too."""
@@ -29,6 +30,10 @@ class ServedModels:
             return built.blocks_at_once
         finally:
             built.close()
+
+    def identify(self, model: ModelSpec, identity: Mapping[str, Any]) -> None:
+        """What the plan says a model is from now on: a worker elsewhere that loads another is refused."""
+        self._identities[model] = identity
 
     def observed(self, model: ModelSpec) -> Mapping[str, Any]:
         """What a served model has found out about its server so far; empty for any other."""

@@ -53,7 +53,8 @@ class RayExecutor(ServedModels):
     ) -> None:
         """``identities``: what the plan says each model is; a worker that loads another is refused."""
         super().__init__(seed)
-        self.settings, self._identities = settings, identities or {}
+        self.settings = settings
+        self._identities |= identities or {}
         self._ray: Any = None
         self._actor: Any = None
         self._own = False  # whether the cluster was started here

@@ -36,68 +36,92 @@ def ask(
     executor: Executor,
     on_progress: Callable[[Tally], None] | None = None,
     stopping: Stopping | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Tally:
     """Answer every trial of the plan that has no answer. Failed ones are asked again, ``study.ask.attempts`` times in all.
 
     Inner states, where the study wants them, are kept beside the ledger on the way. Returns the final tally. What is already
     answered is never asked again, under whatever study it was asked. Where the study's budget is spent the rest stays unasked.
     Raises ModelError where a model cannot go on; what it answered is kept. Where ``stopping`` says so, what is under way is
-    finished and kept, and KeyboardInterrupt is raised.
+    finished and kept, and KeyboardInterrupt is raised. ``on_note`` is told what a model's self-test found that must be known.
     """
     check_prices(plan.study)
     with stopping or nullcontext(lambda: False) as stop:
         try:
-            return _ask(plan, ledger, executor, on_progress, stop)
+            return _ask(plan, ledger, executor, _Count(plan.n_trials, on_progress, stop), on_note)
         except RunError:
             if stop():  # the terminal's Ctrl-C reached a worker that was not yet prepared for it
                 raise KeyboardInterrupt from None
             raise
 
 
-def _ask(
-    plan: Plan,
-    ledger: Ledger,
-    executor: Executor,
-    on_progress: Callable[[Tally], None] | None,
-    stop: Callable[[], bool],
-) -> Tally:
+def _ask(plan: Plan, ledger: Ledger, executor: Executor, tally: _Count, on_note: Callable[[str], None] | None) -> Tally:
     capture = Capture(plan, ledger.path.parent)
-    tally = _Count(plan.n_trials, on_progress, stop)
     if plan.study.prices:
         tally.pay(*((c.currency, c.money) for c in spent(plan.study, ledger)))
-    answered = ledger.answered()
-    for model in map(plan.settled, plan.study.models):
-        size = executor.batch_size(model)
+    asking = _Asking(ledger, executor, tally, ledger.answered(), on_note)
+    for model in plan.study.models:
         tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
-        asked: ModelSpec | None = None
+        plan = asking.rounds(plan, model, capture)
+        tally.put_aside()
+    tally.report()
+    return tally.progress()
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What asking one model after another needs. ``answered``: the keys of earlier sittings."""
+
+    ledger: Ledger
+    executor: Executor
+    tally: _Count
+    answered: KeyIndex
+    on_note: Callable[[str], None] | None
+
+    def rounds(self, plan: Plan, model: ModelSpec, capture: Capture, *, tested: bool = False) -> Plan:
+        """Ask one model, ``study.ask.attempts`` times what fails. Returns the plan as it was asked: where its self-test made
+        another model of it, that one's."""
+        tally, counted = self.tally, (self.tally.done, self.tally.reused)
+        size = self.executor.batch_size(plan.settled(model))
         for round_ in range(plan.study.ask.attempts):
             again, tally.failed_now = round_ > 0, 0
-            passed = _Passed(answered, tally.failed_at if again else None)
+            passed = _Passed(self.answered, tally.failed_at if again else None)
             waiting: Waiting = {}
             tally.failed_at = set()
-            pending = _pending(plan, model, ledger, waiting, size, tally, passed, capture)
-            first = list(islice(pending, 1))
-            if asked is None:
-                left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, ledger))
-                asked = checked(plan, model, ledger, executor) if left else model
-            batches = _Batches(chain(first, pending), tally)
-            limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, ledger, model)}
-            try:
-                for batch, answers in capture.run(executor, asked, batches, **limit):
-                    _store(ledger, waiting, batch, answers, tally, again)
-            finally:
-                _record_observed(plan, ledger, model, executor.observed(model))
-            if stop():
+            batches = _pending(plan, model, self.ledger, waiting, size, tally, passed, capture)
+            if not (again or tested):
+                first = list(islice(batches, 1))
+                batches, before = chain(first, batches), plan
+                plan = self._tested(plan, model, first)
+                if plan.model_digests[model.name] != before.model_digests[model.name]:
+                    tally.done, tally.reused = counted  # what was passed over are another model's answers now
+                    return self.rounds(plan, model, Capture(plan, self.ledger.path.parent), tested=True)
+            self._put(plan, model, capture, batches, waiting, again)
+            if tally.stop():
                 raise KeyboardInterrupt
             if tally.stopped not in ("", BUDGET_SPENT):
                 hint = "what was answered is kept: run the same command again to go on"
                 raise ModelError(tally.stopped, where=f"model {model.name!r}", hint=hint)
             if tally.stopped or not tally.failed_now:
                 break
-        tally.put_aside()
-    tally.report()
-    return tally.progress()
+        return plan
+
+    def _tested(self, plan: Plan, model: ModelSpec, first: Sequence[Sequence[Block]]) -> Plan:
+        """The plan after the model's self-test; a model of which nothing is left to ask is not loaded for it."""
+        left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, self.ledger))
+        return checked(plan, model, self.ledger, self.executor, self.on_note) if left else plan
+
+    def _put(
+        self, plan: Plan, model: ModelSpec, capture: Capture, batches: Iterator[list[Block]], waiting: Waiting, again: bool
+    ) -> None:
+        """Put the batches to the model and keep what it answers."""
+        limit = {} if plan.study.budget is None else {"allowance": allowance(plan.study, self.ledger, model)}
+        try:
+            for batch, answers in capture.run(self.executor, plan.settled(model), _Batches(batches, self.tally), **limit):
+                _store(self.ledger, waiting, batch, answers, self.tally, again)
+        finally:
+            _record_observed(plan, self.ledger, model, self.executor.observed(model))
 
 
 def _record_observed(plan: Plan, ledger: Ledger, model: ModelSpec, observed: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -52,6 +52,17 @@ class Outline:
         return Block(model, task, case, changed, trials)
 
 
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """How a model is asked instead of as its study says, because its self-test found that it must be.
+
+    ``options`` are set on it, ``warnings`` say why, ``digest`` is that of the identity it was planned with before."""
+
+    options: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    digest: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """A study with its cases drawn and its models identified: everything needed to name every trial.
@@ -62,6 +73,7 @@ class Plan:
     study: Study
     cases: Mapping[str, CaseSet]  # task name → its cases
     fingerprints: Mapping[str, Fingerprint]  # model name → what it is
+    instead: Mapping[str, Instead] = field(default_factory=dict)  # model name → how it is asked, where not as the study says
 
     @cached_property
     def model_digests(self) -> dict[str, str]:
@@ -69,8 +81,10 @@ class Plan:
         return {name: keys.model_digest(f.identity) for name, f in self.fingerprints.items()}
 
     def settled(self, model: ModelSpec) -> ModelSpec:
-        """The model with what its entry leaves to the machine as it was decided here: a worker elsewhere decides nothing anew."""
-        decided = self.fingerprints[model.name].settled
+        """A model of the study as it is to be asked: as its self-test decided where it did, and with what its entry leaves to the
+        machine as it was decided here, so that a worker elsewhere decides nothing anew."""
+        other = self.instead.get(model.name)
+        decided = {**(other.options if other is not None else {}), **self.fingerprints[model.name].settled}
         return replace(model, options={**model.options, **decided}) if decided else model
 
     @cached_property
@@ -160,14 +174,30 @@ def plan(study: Study) -> Plan:
     fingerprints: dict[str, Fingerprint] = {}
     for i, spec in enumerate(study.models):
         try:
-            model: Model = part("models", spec.kind).build(spec)
-            try:
-                fingerprints[spec.name] = model.fingerprint()
-            finally:
-                model.close()
+            fingerprints[spec.name] = _identified(spec)
         except PalpateError as fault:
             raise _within(fault, study, f"models[{i}]", f"model {spec.name!r}") from None
     return Plan(study, cases, fingerprints)
+
+
+def _identified(spec: ModelSpec) -> Fingerprint:
+    model: Model = part("models", spec.kind).build(spec)
+    try:
+        return model.fingerprint()
+    finally:
+        model.close()
+
+
+def asked_instead(plan: Plan, model: ModelSpec, options: Mapping[str, Any], warnings: Sequence[str]) -> Plan:
+    """The plan with one model asked another way: as the model that it then is, and its trials' keys accordingly.
+
+    The study stays as it was written: what a run was asked to do and what it had to do instead are two facts."""
+    before = plan.instead.get(model.name, Instead({}, (), plan.model_digests[model.name]))
+    other = Instead({**before.options, **options}, (*before.warnings, *warnings), before.digest)
+    found = _identified(replace(model, options={**model.options, **other.options}))  # which the machine may settle otherwise
+    told = {**found.environment, "warnings": [*found.environment.get("warnings", ()), *other.warnings]}
+    fingerprints = {**plan.fingerprints, model.name: replace(found, environment=told)}
+    return replace(plan, fingerprints=fingerprints, instead={**plan.instead, model.name: other})
 
 
 def _check_masks(study: Study, cases: Mapping[str, CaseSet]) -> None:

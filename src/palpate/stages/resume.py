@@ -53,6 +53,8 @@ def _refuse_other_models(plan: Plan, ledger: Ledger, before: Mapping[str, Any], 
     recorded = (ledger.plan() or {}).get("models", {})
     for name, digest in plan.model_digests.items():
         was = recorded.get(name, digest)
+        if name in plan.instead and was == plan.instead[name].digest:
+            continue  # its self-test decided so, and the sitting ended before the plan said it
         if was == digest or _entry(before, name) != _entry(now, name) or not earlier.has_answered(ledger, name, was):
             continue  # the same, or the study itself asks for another
         raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from palpate.store.ledger import Ledger
@@ -27,3 +28,24 @@ def environments(ledger: Ledger, name: str, digest: str) -> list[dict[str, Any]]
         (name, digest),
     )
     return [dict(json.loads(row[0])) for row in rows]
+
+
+INSTEAD = "asked_instead"
+"""In an environment: the options a model's own checks had it asked with instead, as another model by identity, and why."""
+
+
+def asked_instead(ledger: Ledger, identity: Mapping[str, Any], but: Collection[str] = ()) -> dict[str, Any] | None:
+    """What a model of that identity, ``but`` for some parts of it, had to be asked with instead; None where nothing was found.
+
+    ``options``, and ``warnings`` that say why."""
+
+    def alike(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in found.items() if key not in but}
+
+    rows = ledger._select("SELECT m.identity, e.environment FROM environment e JOIN model m ON m.id = e.model ORDER BY e.id DESC")
+    wanted = alike(json.loads(json.dumps(identity, default=str)))
+    for recorded, environment in rows:
+        found = json.loads(environment).get(INSTEAD)
+        if found and alike(json.loads(recorded)) == wanted:
+            return dict(found)
+    return None

@@ -205,11 +205,14 @@ class Ledger:
             self._rows["model", name] = row
 
     def models(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-        """Model name → (identity, latest environment)."""
+        """Model name → (identity, latest environment): of those of one name the one the last plan asks, else the last."""
+        planned = (self.plan() or {}).get("models", {})
         rows = self._select(
-            "SELECT m.name, m.identity, e.environment FROM model m JOIN environment e ON e.model = m.id ORDER BY m.id, e.id"
+            "SELECT m.name, m.identity, e.environment, m.digest FROM model m JOIN environment e ON e.model = m.id"
+            " ORDER BY m.id, e.id"
         )
-        return {name: (json.loads(identity), json.loads(environment)) for name, identity, environment in rows}
+        ordered = sorted(rows, key=lambda row: planned.get(row[0]) == row[3])
+        return {name: (json.loads(identity), json.loads(environment)) for name, identity, environment, _ in ordered}
 
     def add_cases(self, task: str, cases: Iterable[Case]) -> None:
         """Record a task's cases. No pixels, no file names; a corrected label or group is a new row of ``label``."""

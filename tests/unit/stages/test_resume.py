@@ -12,7 +12,7 @@ import pytest
 from palpate.errors import ModelError
 from palpate.nouns import Answer, Response, Status
 from palpate.parts import Fingerprint
-from palpate.stages.plan import Plan, plan
+from palpate.stages.plan import Instead, Plan, plan
 from palpate.stages.resume import changed_since, over_sittings
 from palpate.store import earlier
 from palpate.store.folder import RunFolder
@@ -89,6 +89,17 @@ def test_what_was_not_there_then_cannot_be_said_now(planned: Plan, tmp_path: Pat
     with pytest.raises(ModelError) as fault:
         changed_since(replace(here, fingerprints={**here.fingerprints, "base": base}), folder)
     assert "put back what was there" in fault.value.hint
+
+
+def test_a_model_whose_self_test_made_it_another_is_no_other_model(planned: Plan, tmp_path: Path) -> None:
+    """The decision is kept before the plan that follows from it; in any other case the guard stands."""
+    folder = begun(planned, tmp_path / "run")
+    other = with_identity(planned, "base", inference="single")
+    decided = Instead({"inference": "single"}, ("differs",), planned.model_digests["base"])
+    assert changed_since(replace(other, instead={"base": decided}), folder) == []
+    for wrong in (replace(decided, digest="00"), None):
+        with pytest.raises(ModelError, match="inference absent then, single now"):
+            changed_since(replace(other, instead={"base": wrong} if wrong else {}), folder)
 
 
 def test_a_model_that_has_not_answered_yet_may_be_put_right(planned: Plan, tmp_path: Path) -> None:

@@ -195,6 +195,19 @@ def test_everything_is_there_after_reopening(path: Path, book: Ledger) -> None:
         assert again.seconds() == 1.0
 
 
+def test_of_two_models_of_one_name_the_one_that_is_planned_counts(book: Ledger) -> None:
+    """Whichever was recorded first: a study may go back to what it asked before."""
+    other = {**IDENTITY, "other": True}
+    book.add_model("m", other, {"device": "gpu"})
+    assert book.models()["m"] == (other, {"device": "gpu"})  # the last, where no plan says
+    book.add_plan({"models": {"m": keys.model_digest(IDENTITY)}})
+    assert book.models()["m"] == (IDENTITY, {"device": "cpu"})
+    book.add_plan({"models": {"m": keys.model_digest(other)}})
+    assert book.models()["m"] == (other, {"device": "gpu"})
+    book.add_plan({"models": {"m": "00"}})
+    assert book.models()["m"] == (other, {"device": "gpu"})
+
+
 def test_a_trial_is_found_by_the_beginning_of_its_key(book: Ledger) -> None:
     book.append(answered(0, 1, 2, 3))
     for n in range(4):

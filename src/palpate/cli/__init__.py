@@ -13,7 +13,7 @@ from palpate.cli import asking, exporting, importing, inspecting, labelling, loo
 
 SECTIONS = {
     "Begin": {
-        "demo": "Examine four bundled models: offline, about a minute.",
+        "demo": "Examine four bundled models: offline, one to two minutes.",
         "init": "Write a commented study file to start from.",
         "list": "List what a study may name.",
         "inspect": "Say what images are like, and what is wrong with them.",

@@ -34,7 +34,7 @@ from palpate.cli._flags import (
 @QUIET
 @plainly
 def demo(out: Path | None, per_class: int | None, workers: int | None, quiet: bool) -> None:
-    """Examine the four bundled models on the four phantom tasks: offline, no GPU, about a minute."""
+    """Examine the four bundled models on the four phantom tasks: offline, no GPU, one to two minutes."""
     from palpate.studies import demo_study
 
     run_study(asked_where(demo_study(per_class), workers), out or Path("runs/demo"), quiet)

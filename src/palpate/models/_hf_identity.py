@@ -212,7 +212,7 @@ def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
         first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise ModelError(
-            f"{hub_id} is neither a folder here nor in the local cache, and could not be fetched: {first}",
+            f"{hub_id} is neither a folder ({Path(hub_id).absolute()}) nor in the local cache, and could not be fetched: {first}",
             expected="a checkpoint's folder, or a hub id that exists and may be read",
         ) from None
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from palpate.nouns import Estimate, Form, Prompt
@@ -19,6 +19,14 @@ FORMS = {Form.YES_NO: 0, Form.AB: 1, Form.BA: 2}
 REACH = 10.0  # points at which a colour is full, unless an effect is larger
 
 
+def in_order(view: ReportView, task: TaskCard, prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Closed prompts as every table of wordings has them: the target question first, then by form, polarity and factors."""
+    cells = words.cells(view, task.name)
+    return sorted(
+        prompts, key=lambda p: (cells.index(p.cell), FORMS[p.form], p.polarity.value != "positive", sorted(p.factors.items()))
+    )
+
+
 def prompt_heat(view: ReportView, task: TaskCard) -> Figure | None:
     """Balanced accuracy of every wording (down, sorted by what they differ in) and model (across). None without two wordings."""
     keys = ("model", "task", "cell", "prompt")
@@ -27,8 +35,7 @@ def prompt_heat(view: ReportView, task: TaskCard) -> Figure | None:
     prompts = [p for p in view.prompts.get(task.name, ()) if p.form.closed and any(p.name == name for name, _ in score)]
     if len(prompts) < 2 or all(e.value is None for e in mine):
         return None
-    cells = words.cells(view, task.name)
-    prompts.sort(key=lambda p: (cells.index(p.cell), FORMS[p.form], p.polarity.value != "positive", sorted(p.factors.items())))
+    prompts = in_order(view, task, prompts)
     numbers = [[_score(p, m.name, score.get((p.name, m.name))) for m in view.models] for p in prompts]
     title = f"{words.titles(view)[task.name]}: accuracy of every wording"
     return heat_map(

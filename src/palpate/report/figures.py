@@ -25,6 +25,7 @@ from palpate.report.chart_rows import (
     titled,
 )
 from palpate.report.chart_style import GREY, safe
+from palpate.report.factor_charts import in_order
 from palpate.report.view import ReportView, TaskCard
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def refusals(view: ReportView) -> Figure | None:
 def silences(view: ReportView, task: TaskCard) -> Figure | None:
     """How often each wording got no definite answer: a row a wording, a column a model. None where every one always did."""
     estimates = [e for e in words.unperturbed(view.estimates) if e.by.get("task") == task.name]
-    names = [p.name for p in view.prompts.get(task.name, ()) if p.form.closed]
+    names = [p.name for p in in_order(view, task, (p for p in view.prompts.get(task.name, ()) if p.form.closed))]
     keys = ("model", "task", "cell", "prompt")
     rates = {(e.by["prompt"], e.by["model"]): e.value for e in words.select(estimates, "no_answer_rate", keys=keys)}
     if not any(rates.values()):

@@ -44,6 +44,13 @@ KNOWS = {
 LITTLE = ("≈", "nothing lost", "It says what it knows; these images cannot tell whether that is little.")
 """Where nothing is lost, and what it knows is not shown to be more than what would be a knowledge problem: no praise."""
 GUESSED = ("?", "nothing lost, perhaps guessing", "It says what it knows, which these images cannot tell from guessing.")
+UNSHOWN = (
+    "✗",
+    "threshold problem, perhaps guessing",
+    "Where it draws the line, how it answers or what it refuses costs it; but at the best threshold, too, these images cannot tell "
+    "it from guessing.",
+)
+"""Where its margin would score more than its answers do, and is not shown to score more than guessing: no hidden knowledge."""
 BY_ITSELF = "by itself an effect would be shown, not after Holm's correction"
 """Beside an interval that leaves out no effect, where the verdict, which holds for all tasks at once, does not say so."""
 ABSTAINS = {
@@ -129,7 +136,8 @@ def summary(found: Sequence[Finding], view: ReportView, model: str, question: in
     groups: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
     for f in mine:
         label = labels[f.task] + (f" against {words.line(f.base)}" if len(bases) > 1 else "")
-        groups.setdefault((f.symbol, f.verdict, f.tone, f.why), []).append((label, f.short))
+        number = f"{f.short}, {f.also}" if f.also else f.short  # the one the verdict rests on: .52 is not above chance, .63 is
+        groups.setdefault((f.symbol, f.verdict, f.tone, f.why), []).append((label, number))
     return [Group(*key, tuple(tasks)) for key, tasks in groups.items()]
 
 
@@ -289,10 +297,16 @@ class _Teller:
         value, _, unit = words.in_points(loss.value, signed=True).partition(" ")
         more = f"{self._inside()} {self._described()}".rstrip()
         found = self._told(6, loss, KNOWS, told, value, f" {unit}", between, more)
-        if loss.verdict != "nothing lost" or (little := self._little(own)) is None:
+        instead = {"nothing lost": self._little, "threshold problem": self._unshown}.get(loss.verdict or "")
+        if instead is None or (amounts := instead(own)) is None:
             return found
-        sentence = f"{told}. {little[2]}{aside(loss)}{more}"
-        return replace(found, symbol=little[0], verdict=little[1], sentence=sentence)
+        sentence = f"{told}. {amounts[2]}{aside(loss)}{more}"
+        return replace(found, symbol=amounts[0], verdict=amounts[1], sentence=sentence)
+
+    @staticmethod
+    def _unshown(own: Estimate) -> tuple[str, str, str] | None:
+        """What a "threshold problem" amounts to where the best threshold is not shown to beat chance; None where it is."""
+        return UNSHOWN if own.low is not None and own.low <= 0.5 else None
 
     def _little(self, own: Estimate) -> tuple[str, str, str] | None:
         """What "nothing lost" amounts to where the model is not shown to know much; None where it is."""

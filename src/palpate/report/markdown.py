@@ -65,7 +65,8 @@ def _in_short(view: ReportView, found: Sequence[Finding]) -> list[str]:
             cells.append(" / ".join(map(_gathered, groups)) or words.NOTHING)
         rows.append((model.name, *cells))
     lines = ["## In short", "", *(_table(("model", *(q.title for q in asked)), rows) if asked else ["Nothing was measured."]), ""]
-    lines += [f"{words.HOW_TO_READ}. Verdicts rest on {words.level(view)} intervals.", ""]
+    rests = "a question left open counts as wrong; where “answered” stands beside it, the verdict rests on that"
+    lines += [f"{words.HOW_TO_READ}. Verdicts rest on {words.level(view)} intervals. In the accuracy {rests}.", ""]
     lines += [f"Not examined in this study: {' '.join(missing)}", ""] if missing else []
     if view.conditions:
         held = [(c.held.value, c.condition.text, words.of(c.estimate) if c.estimate else "", c.why) for c in view.conditions]

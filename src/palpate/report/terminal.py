@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -24,7 +25,7 @@ from palpate.report.view import ReportView, TaskCard
 PLAIN_SECONDS = 10.0  # between two lines of progress where the output is no terminal
 WIDTH = 80
 ACROSS = 4  # tasks side by side: what fits
-NAME = 16  # columns of a model's name
+NAME = 17  # columns of a model's name: with four tasks of 14 and a space each, 78 of 80
 STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
 
 # ---------------------------------------------------------------- while it runs
@@ -162,14 +163,16 @@ def _matrix(view: ReportView, found: Sequence[Finding], tasks: Sequence[TaskCard
     """Models down, tasks across; each cell a symbol with its verdict over its number."""
     labels = words.labels(view)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("", overflow="fold", max_width=NAME)
+    names = [words.line(m.name) for m in view.models] + [f"− {words.line(f.base)}" for f in found if f.base]
+    widest = max((cell_len(part) for name in names for part in _wrapped(name).splitlines()), default=0)
+    table.add_column("", overflow="fold", min_width=min(widest, NAME), max_width=NAME)
     for task in tasks:
         of_best = f"\nbest {words.possible(task.best_accuracy)}" if best and task.best_accuracy is not None else ""
         table.add_column(Text(labels[task.name] + of_best, style="dim"), overflow="fold", min_width=14)
     for model in view.models:
         mine = [f for f in found if f.model == model.name]
         for base in dict.fromkeys(f.base for f in mine):
-            name = _wrapped(words.line(model.name)) + (f"\n− {_wrapped(words.line(base))}" if base else "")
+            name = _wrapped(words.line(model.name)) + (f"\n{_wrapped(f'− {words.line(base)}')}" if base else "")
             cells = [next((f for f in mine if f.task == t.name and f.base == base), None) for t in tasks]
             table.add_row(Text(name), *map(_cell, cells))
     return table

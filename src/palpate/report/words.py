@@ -143,11 +143,11 @@ def points_interval(e: Estimate, *, signed: bool = False) -> str:
 
 
 def percent_interval(e: Estimate) -> str:
-    """``4.1–6.1 %``; empty where there is none."""
+    """``4.1–6.1 %`` or, up to nearly all, ``23 to > 99.9 %``; empty where there is none."""
     if e.low is None or e.high is None:
         return ""
     low, high = _percent(e.low), _percent(e.high)
-    return f"{low} %" if low == high else f"{low}–{high} %"
+    return f"{low} %" if low == high else f"{low} to {high} %" if high.startswith(">") else f"{low}–{high} %"
 
 
 def bounds(e: Estimate) -> str:

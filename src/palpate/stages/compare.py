@@ -249,7 +249,7 @@ def _notes(before: Side, after: Side, models: Sequence[tuple[str, str]]) -> Iter
         changed = list(_changed(identities[0][old][0], identities[1][new][0]))
         shown = f"{old} → {new}" if old != new else old
         if before.planned.models[old] == after.planned.models[new]:
-            yield f"{shown}: the same model by its identity; what differs comes from elsewhere"
+            yield f"{shown}: the same model by its identity; what differs, if anything, comes from elsewhere"
         elif changed:
             yield f"{shown}: {'; '.join(changed)}"
     made = [(side.ledger.sessions() or [{}])[-1] for side in (before, after)]

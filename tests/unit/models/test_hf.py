@@ -141,7 +141,7 @@ def test_a_cached_hub_id_is_known_by_id_and_commit(hub_cache) -> None:
 def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
     with pytest.raises(ModelError) as error:
         of("org/other").fingerprint()
-    assert "org/other is neither a folder here nor in the local cache" in str(error.value)
+    assert f"org/other is neither a folder ({Path.cwd() / 'org/other'}) nor in the local cache" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", [".safetensors", ".bin"])

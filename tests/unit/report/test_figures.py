@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from palpate.nouns import Estimate
-from palpate.report import figures
+from palpate.report import factor_charts, figures
 from palpate.report.view import ReportView
 from synthetic_report import HOSTILE, MODELS, TASKS
 
@@ -188,6 +188,9 @@ def test_the_heat_map_writes_its_numbers(view: ReportView) -> None:
     assert {row[0] for row in heat.text} == {"0"}
     assert all(float(row[3]) > 0 for row in heat.text)
     assert heat.zmax >= 10, "small rates look small"
+    scores = factor_charts.prompt_heat(view, view.tasks[0])
+    assert scores is not None
+    assert list(heat.y) == list(scores.data[0].y), "a wording stands in one place in both maps"
 
 
 def test_where_every_wording_was_answered_there_is_no_heat_map(view: ReportView) -> None:

@@ -15,6 +15,7 @@ from palpate.report import words
 from palpate.report.findings import STEADY, Finding, findings
 from palpate.report.gather import _flips, _worth_seeing
 from palpate.report.html import render_html
+from palpate.report.markdown import render_markdown
 from palpate.report.view import ReportView
 from planted import panel
 
@@ -132,6 +133,32 @@ def test_the_first_table_tells_models_of_one_verdict_apart(view: ReportView) -> 
     for name, value in scores.items():
         assert f'brain tumour <span class="whole">{value:.2f} of 0.975</span>' in rows[name]
         assert [other for other in scores.values() if f"{other:.2f} of" in rows[name]] == [value]
+
+
+def test_a_tick_stands_beside_the_number_it_rests_on(view: ReportView) -> None:
+    """Of all questions .52 is no better than guessing; of those it answers .63 is, and both are said."""
+    by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}
+    estimates = (made("ba_all", 0.52, "above chance", by), made("ba_answered", 0.63, None, by))
+    one = replace(view, models=view.models[:1], estimates=estimates, examples=())
+    assert "0.52 of 0.975, answered 0.63" in render_html(one).split('<table class="matrix">')[1].split("</table>")[0]
+    assert "0.52 of 0.975, answered 0.63" in render_markdown(one).split("## In short")[1].split("##")[0]
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [(0.50, "threshold problem, perhaps guessing"), (0.505, "threshold problem, perhaps guessing"), (0.82, "threshold problem")],
+)
+def test_what_no_threshold_brings_above_chance_is_no_hidden_knowledge(view: ReportView, own: float, verdict: str) -> None:
+    by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}
+    measured = (
+        ("criterion_loss", 0.29, "threshold problem"),
+        ("ba_own_threshold", own, None),
+        ("ba_all", 0.21, "below chance"),
+    )
+    estimates = tuple(made(name, value, word, by) for name, value, word in measured)
+    f = next(f for f in findings(replace(view, models=view.models[:1], estimates=estimates)) if f.question == 6)
+    assert (f.symbol, f.verdict) == ("✗", verdict)
+    assert ("It knows more than it says" in f.sentence) == (own == 0.82)
 
 
 def knows(view: ReportView, own: float, accuracy: str, best: float | None) -> Finding:

@@ -71,9 +71,17 @@ def test_what_went_wrong_and_what_is_missing_is_said(view: ReportView) -> None:
 
 
 def test_names_break_after_a_hyphen(view: ReportView) -> None:
-    text = render_summary(view)
+    longer = replace(view, models=tuple(replace(m, name=f"{m.name}-of-today") for m in view.models))
+    text = render_summary(longer)
     assert re.search(r"^phantom-llava-\s", text, re.MULTILINE)
-    assert re.search(r"^med\s", text, re.MULTILINE)
+    assert re.search(r"^med-of-today\s", text, re.MULTILINE)
+
+
+def test_the_bundled_names_stand_whole(view: ReportView) -> None:
+    """Wide verdicts take no room from the names: no ``phantom-medgemm`` over ``a``."""
+    text = render_summary(view)
+    starts = {line.split(" ")[0] for line in text.splitlines() if line.startswith("phantom-")}
+    assert starts == {m.name for m in view.models}
 
 
 def test_no_colour_where_there_is_no_terminal(view: ReportView) -> None:

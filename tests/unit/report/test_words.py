@@ -74,6 +74,8 @@ def test_intervals_use_an_en_dash_and_words_where_signs_would_confuse() -> None:
     assert words.points_interval(estimate("delta", 0.02, 0.05), signed=True) == "−3 to +7"
     assert words.percent_interval(estimate("refusal_rate", 0.05, 0.01)) == "4.0–6.0 %"
     assert words.percent_interval(estimate("refusal_rate", 0.0, 0.0)) == "0 %"
+    nearly = replace(estimate("auroc_failure", 0.994, 0.0), low=0.23, high=0.9996)
+    assert words.percent_interval(nearly) == "23 to > 99.9 %"
     assert words.bounds(estimate("delta", 0.02, 0.05)) == "−0.030 to 0.070"
     assert words.bounds(estimate("ba_all", 0.5, 0.1)) == "0.400–0.600"
 

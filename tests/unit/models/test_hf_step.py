@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -79,6 +80,32 @@ def test_rows_that_end_stay_until_half_have(build, images, counted) -> None:
     assert any(over)
     assert not all(over)
     assert max(counted) == len(over) or min(counted) > len(over) / 4
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+@pytest.mark.parametrize("family", ["llava_next", "gemma3", "qwen2_vl"])
+def test_rows_of_unlike_budgets_end_each_where_they_would_alone(family, seed, build, images, counted, monkeypatch) -> None:
+    """Ends and budgets anywhere, little room, with and without a temperature: who stays for the batch's shape says no more."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(_hf_room, "ROOM", chance.choice([5, 9, 64]))
+    monkeypatch.setattr(_hf_step, "WORTH", 2)
+    stimuli, ends = images(3), frozenset(chance.sample(range(300), 40))
+    budgets = [[chance.choice([1, 5, 11, 20, 20]) for _ in one.block.trials] for one in stimuli]
+    settings = {"images_at_once": 3, "max_new_tokens": 20, "temperature": seed % 2 * 0.8}
+
+    def told(model):
+        ready = model._loaded()
+        object.__setattr__(ready.encoder.loaded, "eos", ends)
+        rows = [model._rows(ready, one) for one in stimuli]
+        for row, budget in zip((row for own in rows for row in own), (b for own in budgets for b in own), strict=True):
+            row.budget = budget
+        model._fill(ready, rows, [one.image for one in stimuli])
+        return [(row.tokens, row.ended, row.bad) for own in rows for row in own]
+
+    wanted = told(build(family, attend="repeated", **settings))
+    assert told(build(family, attend="unrepeated", compiled=True, **settings)) == wanted
+    assert len({len(tokens) for tokens, _, _ in wanted}) > 2
+    assert counted
 
 
 def test_a_step_is_captured_on_its_own_gpu_and_leaves_nothing_behind(monkeypatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -171,8 +171,6 @@ class HFModel:
         given: list[list[Answer]] = []
         try:
             for batch, later in zip_longest(batches, (batches + following)[1:]):
-                if batch is None:
-                    continue  # nothing was asked
                 if later is not None and ready.ahead is not None:
                     self._begin(ready, ready.ahead, later)
                 given += self._answer(ready, batch)
@@ -332,8 +330,7 @@ class HFModel:
 
     def _fill(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
         """Answers the rows, one list per image. All have an image, or none has."""
-        fused = ready.loaded.fused
-        with ready.loaded.current(), nullcontext() if fused is None else fused.at_work():
+        with ready.loaded.current(), _fused(ready):
             self._asked(ready, rows, shown)
 
     def _asked(self, ready: Ready, rows: Sequence[list[Row]], shown: Sequence[Image | None]) -> None:
@@ -370,10 +367,11 @@ class HFModel:
             for row in silent:  # watched though it was answered before: its first token is thrown away
                 row.budget = 1
             whole, watch = [*rows, *silent], Watch(ready.loaded, request)
-            if not (self.path == "prefix" and answer_shared(ready.encoder, ready.chooser, [whole], [image], watch)):
-                if rows:
-                    rows = self._run(ready, [stimulus])[0]
-                watch_alone(ready.encoder, watch, whole, image)
+            with _fused(ready):  # as unwatched images are asked
+                if not (self.path == "prefix" and answer_shared(ready.encoder, ready.chooser, [whole], [image], watch)):
+                    if rows:
+                        rows = self._run(ready, [stimulus])[0]
+                    watch_alone(ready.encoder, watch, whole, image)
             features = watch.features()
         except FAULTS:
             return self._answer(ready, [stimulus])[0], None
@@ -412,6 +410,11 @@ class HFModel:
         if key not in ready.tokens:
             ready.tokens[key] = answer_tokens(ready.encoder, row.trial.prompt, row.rendered)
         return ready.tokens[key]
+
+
+def _fused(ready: Ready) -> AbstractContextManager[None]:
+    """The family's own functions are the compiled ones, if they are compiled."""
+    return nullcontext() if ready.loaded.fused is None else ready.loaded.fused.at_work()
 
 
 def _only(stimulus: Stimulus, prompts: Sequence[Prompt]) -> Stimulus:

@@ -190,3 +190,24 @@ def test_a_twin_needs_no_weights(build, checkpoint, tmp_path, images) -> None:
     answers = build(folder, twin="random").ask(images(1))
     assert {a.error for a in answers[0]} == {None}
     assert _hf_ways.VERIFIED
+
+
+def test_a_watched_image_is_asked_by_the_compiled_parts_too(build, images, monkeypatch) -> None:
+    """Else rounding would tell watched images from others within one run."""
+    turned = []
+
+    def noted(function):
+        def run(*given, **named):
+            turned.append(getattr(function, "__name__", ""))
+            return function(*given, **named)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", noted)
+    one, request = images(1), FeatureRequest(prompts=images(1)[0].block.trials[:0])
+    model = build("llava", compiled=True, attend="unrepeated")
+    model.ask(one)
+    asked = turned.count("apply_rotary_pos_emb")
+    turned.clear()
+    model.look(one, [request])
+    assert turned.count("apply_rotary_pos_emb") == asked > 0

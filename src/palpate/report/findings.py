@@ -186,7 +186,7 @@ class _Teller:
         best = self.task.best_accuracy
         of_best = f", of a possible {words.possible(best)}" if best is not None else ""
         also = short = ""
-        if answered is not None and answered.value is not None and abs(answered.value - whole.value) >= 0.005:
+        if answered is not None and answered.value is not None and words.score(answered.value) != words.score(whole.value):
             also = f" Of those it answers, {words.score(answered.value)} ({words.interval(answered)})."
             short = f"answered {words.score(answered.value)}"
         said = CHANCE.get(whole.verdict or "", "No verdict.")
@@ -219,7 +219,7 @@ class _Teller:
         flips = self.get("flip_rate")
         if flips is not None and flips.value is not None:
             parts.append(f"Two wordings disagree on {words.percent(flips.value)} of images")
-        parts += self._what_moves_it()
+        parts += self._what_moves_it() + self._left_open()
         verdict, between = spread.verdict or "no verdict", words.points_interval(spread)
         symbol, said = words.SYMBOLS.get(verdict, words.UNKNOWN), WORDINGS.get(verdict, "No verdict.")
         whole = self.get("ba_all")
@@ -238,6 +238,14 @@ class _Teller:
         most = max(sure, key=lambda e: abs(e.value or 0.0))
         factor, level, against = (words.line(most.by[key]) for key in ("factor", "level", "against"))
         return [f"What moves it most: {factor}, {level} instead of {against} ({words.in_points(most.value, signed=True)})"]
+
+    def _left_open(self) -> list[str]:
+        """How much of the spread may be silence: what the wordings leave open, least to most, where that differs by 5 points."""
+        asked = (p.name for p in self.view.prompts[self.task.name] if p.cell == self.cell and p.form.closed)
+        rates = [e.value for name in asked if (e := self.get("no_answer_rate", prompt=name)) is not None and e.value is not None]
+        if not rates or max(rates) - min(rates) < 0.05:
+            return []
+        return [f"What is left open counts as wrong: {words.percent(min(rates))} to {words.percent(max(rates))}, by wording"]
 
     def _is_mine(self, e: Estimate) -> bool:
         return (e.by.get("model"), e.by.get("task"), e.by.get("cell")) == (self.model, self.task.name, self.cell)

@@ -135,6 +135,23 @@ def test_the_first_table_tells_models_of_one_verdict_apart(view: ReportView) -> 
         assert [other for other in scores.values() if f"{other:.2f} of" in rows[name]] == [value]
 
 
+@pytest.mark.parametrize(("most", "told"), [(0.53, True), (0.04, False)])
+def test_a_spread_that_may_be_silence_is_said_to_be(view: ReportView, most: float, told: bool) -> None:
+    by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}
+    asked = [p.name for p in view.prompts[view.tasks[0].name] if p.cell == "target" and p.form.closed]
+    open_ones = [made("no_answer_rate", most if p == asked[0] else 0.0, None, by | {"prompt": p}) for p in asked]
+    estimates = (made("prompt_spread", 0.2, "fragile", by), *open_ones)
+    f = next(f for f in findings(replace(view, models=view.models[:1], estimates=estimates)) if f.question == 2)
+    assert ("What is left open counts as wrong: 0 % to 53 %, by wording" in f.sentence) is told
+
+
+@pytest.mark.parametrize(("answered", "also"), [(0.694, ""), (0.696, "answered 0.70")])
+def test_one_number_is_not_said_twice(view: ReportView, answered: float, also: str) -> None:
+    by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}
+    estimates = (made("ba_all", 0.687, "above chance", by), made("ba_answered", answered, None, by))
+    assert findings(replace(view, models=view.models[:1], tasks=view.tasks[:1], estimates=estimates))[0].also == also
+
+
 def test_a_tick_stands_beside_the_number_it_rests_on(view: ReportView) -> None:
     """Of all questions .52 is no better than guessing; of those it answers .63 is, and both are said."""
     by = {"model": view.models[0].name, "task": view.tasks[0].name, "cell": "target"}

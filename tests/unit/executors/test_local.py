@@ -80,7 +80,7 @@ def test_closing_ends_the_workers_at_once(study: Study) -> None:
     running.close()
     executor.close()  # would take three minutes if it waited
     for worker in workers:
-        worker.join(10)
+        worker.join(60)
         assert not worker.is_alive()
 
 

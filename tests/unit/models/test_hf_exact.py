@@ -33,16 +33,19 @@ def asked(model, stimuli: Sequence[Stimulus]) -> tuple[list[list[tuple[str, int 
     """The answers' texts and lengths, and the logits of every row at every step."""
     chooser = model._loaded().chooser
     steps: Steps = {}
-    scores = type(chooser).scores
 
-    def keep(rows, logits, step: int):
-        for row, own in zip(rows, logits, strict=True):
-            steps[row.block.case.id, row.trial.prompt.name, step] = own.float().clone()
-        return scores(chooser, rows, logits, step)
+    def keeping(way):
+        def keep(rows, logits, step: int):
+            for row, own in zip(rows, logits, strict=True):
+                steps.setdefault((row.block.case.id, row.trial.prompt.name, step), own.float().clone())
+            return way(chooser, rows, logits, step)
 
-    chooser.scores = keep
+        return keep
+
+    # generate() asks for scores; our own decoding for what is chosen, which looks at scores only where it must.
+    chooser.scores, chooser.chosen = keeping(type(chooser).scores), keeping(type(chooser).chosen)
     answers = model.ask(stimuli)
-    del chooser.scores
+    del chooser.scores, chooser.chosen
     assert {a.error for row in answers for a in row} == {None}
     return [[(a.text, a.tokens_out) for a in row] for row in answers], steps
 

@@ -395,7 +395,8 @@ def test_a_server_that_goes_away_leaves_the_rest_unasked(monkeypatch: pytest.Mon
         assert [a.status for a in answers].count(Status.OK) == 6
         assert [a.error for a in answers].count("the connection was lost") == 2  # failed for good before it was believed
         assert [a.error for a in answers if not a.asked] == ["the server no longer answers: the connection was lost"] * 4
-        assert len(server.bodies) == 6 + 3 * 2
+        # Three were tried twice; of the rest some were tried once while those waited for their second time, and none twice.
+        assert 6 + 3 * 2 <= len(server.bodies) <= 6 + 3 * 2 + 3
         with pytest.raises(ModelError, match="what was answered is kept"):
             m.ask([stimulus(3)])
 

@@ -46,7 +46,10 @@ Begun = tuple[Asked, "list[Future[Shared | Prepared]]"]
 
 
 class Ahead:
-    """Prepares images in threads. Every thread has a processor of its own: tokenizers cannot be shared while they pad."""
+    """Prepares images, in processes where there are some, else in threads.
+
+    Each has a processor of its own: tokenizers cannot be shared while they pad.
+    """
 
     def __init__(self, encoder: Encoder, processes: int | None = None) -> None:
         """``processes``: how many to start beside the threads; None: as many as the device deserves."""

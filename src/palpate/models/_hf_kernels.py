@@ -104,7 +104,7 @@ def merge(prefix: tuple[Any, Any], own: tuple[Any, Any], places: Any, width: int
 
 
 def layer_norm(states: Any, module: Any) -> Any:
-    """What a LayerNorm over the last dimension gives for states (…, d): one pass where PyTorch's kernel takes two."""
+    """What a LayerNorm over the last dimension gives for states (…, d), each number read once."""
     import torch
     import triton
 

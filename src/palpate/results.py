@@ -300,7 +300,7 @@ def plan_summary(
     origin = f"from {source}" if found is not None and source is not None else ASSUMED
     basis = f"{origin}, some given" if assume else origin
     expenses = tuple(_expense(planned, m.name, left[m.name], found) for m in study.models)
-    outlook = Outlook(expenses, resolutions(planned, alike), alike, basis, study.ask.workers or 1)
+    outlook = Outlook(expenses, resolutions(planned, alike), alike, basis, study.ask.workers or 1, study.thresholds)
     return replace(summary, outlook=outlook)
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from palpate.report import words
 from palpate.report.tables import plain_table, render
 from palpate.stats.power import Alike, Resolution
+from palpate.thresholds import Thresholds
 
 IN_PILOT, IN_OTHERS, ASSUMED = "pilot", "the pilot's other models", "assumed"
 
@@ -31,7 +32,8 @@ class Expense:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """``expenses`` by model; ``resolutions`` and what they suppose (``alike``) by task; ``basis``: where that comes from.
+    """``expenses`` by model; ``resolutions`` and what they suppose (``alike``) by task; ``basis``: where that comes from;
+    ``bounds``: what the study calls fragile and robust.
 
     A task whose cases cannot tell (one class, one patient) has the resolution None.
     """
@@ -41,6 +43,7 @@ class Outlook:
     alike: Mapping[str, Alike] = field(default_factory=dict)
     basis: str = ASSUMED
     workers: int = 1
+    bounds: Thresholds = field(default_factory=Thresholds)
 
 
 def render_outlook(outlook: Outlook) -> str:
@@ -78,19 +81,35 @@ ROWS: Sequence[tuple[str, Callable[[Resolution], str]]] = (
     ("worth so many independent images", lambda r: f"{r.worth:,.0f}"),
     ("smallest difference of two models", lambda r: words.in_points(r.difference)),
     ("  images for 5 points", lambda r: f"{r.images_for_5_points:,}"),
-    ("spread over wordings: effect seen from", lambda r: _spread(r.spread_seen)),
-    ("  called fragile from", lambda r: _spread(r.spread_fragile)),
-    ("  no effect called robust in", lambda r: words.percent(r.robust_power) if r.robust_power is not None else words.NOTHING),
-    ("guessing called “at chance” ±10 in", lambda r: words.percent(r.chance_10)),
-    ("  ±5 in", lambda r: words.percent(r.chance_5)),
+    ("smallest spread over wordings shown", lambda r: _spread(r.spread_seen)),
+    ("  called “fragile” if truly at least", lambda r: _spread(r.spread_fragile)),
+    ("  called “robust” if truly 0, in", lambda r: _studies(r.robust_power)),
+    ("guessing called “at chance” ±10, in", lambda r: _studies(r.chance_10)),
+    ("  ±5, in", lambda r: _studies(r.chance_5)),
     ("  images for ±5", lambda r: f"{r.images_for_chance_5:,}"),
-    ("no knowledge called so from (images)", lambda r: f"{r.images_for_knowledge:,}"),
-    ("standard error, other wordings too", lambda r: words.in_points(r.error)),
+    ("images to show that a model knows nothing", lambda r: f"{r.images_for_knowledge:,}"),
+    ("standard error of accuracy, other wordings too", lambda r: words.in_points(r.error)),
     (
         "  twice the images, or twice the wordings",
         lambda r: f"{words.points(r.error_more_images)} or {words.points(r.error_more_prompts)}",
     ),
 )
+
+
+def _studies(share: float | None) -> str:
+    return words.NOTHING if share is None else words.percent(share)
+
+
+def how_to_read(bounds: Thresholds) -> str:
+    """What the table's numbers mean: how often a study says what is true, and what it calls fragile and robust."""
+    fragile, robust = (f"{100 * bound:.3g} points" for bound in (bounds.fragile, bounds.robust))
+    return (
+        "How to read it: four of five such studies (80 %) would show a difference or spread of the size given, fewer a "
+        "smaller one. A percentage is the share of such studies that would say so where it is true; the others would say "
+        "“undetermined”. The spread over wordings is how far accuracy moves with the wording of the question (standard "
+        "deviation, sampling noise removed): "
+        f"“fragile” where its whole interval lies above {fragile}, “robust” where it lies below {robust} ([verdicts] in the study)."
+    )
 
 
 def _spread(value: float | None) -> str:
@@ -99,11 +118,12 @@ def _spread(value: float | None) -> str:
 
 def _resolutions(outlook: Outlook) -> list[Any]:
     tasks = list(outlook.resolutions)
-    table = plain_table("what it can show (80 % power)", *tasks, right=tasks)
+    table = plain_table("what it can show", *tasks, right=tasks)
     known = {name: r for name, r in outlook.resolutions.items() if r is not None}
     for name, value in ROWS:
         table.add_row(name, *(Text(value(known[t]) if t in known else words.NOTHING) for t in tasks))
-    notes = [f"{words.line(t)}: nothing can be told with one class or one patient." for t in tasks if t not in known]
+    notes = [how_to_read(outlook.bounds)] if known else []
+    notes += [f"{words.line(t)}: nothing can be told with one class or one patient." for t in tasks if t not in known]
     notes += [f"{words.line(t)}: {advice(r)}" for t, r in known.items()]
     groups: dict[Alike, list[str]] = {}
     for task, alike in outlook.alike.items():

@@ -12,6 +12,7 @@ import pytest
 import palpate
 from palpate.errors import PalpateError, StudyError
 from palpate.models.scripted import ScriptedModel
+from palpate.report import words
 from palpate.report.planned import ASSUMED, IN_PILOT
 from palpate.results import plan_summary
 from palpate.stages.outlook import main_prompts
@@ -140,6 +141,27 @@ def test_the_verb_shows_both_tables(cli: Cli, small_study: Path, finished: Path,
     assert "KEY=VALUE" in cli("plan", small_study, "--assume", "icc", exit_code=2).stderr
     assert "no such run folder" in cli("plan", small_study, "--pilot", tmp_path / "none", exit_code=2).stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_the_plan_says_what_it_calls_fragile_and_robust_and_how_often_it_would(edited: Edit, cli: Cli) -> None:
+    study = edited(PRICE, f"[verdicts]\nfragile = 0.03\nrobust = 0.125\n{PRICE}")
+    told = cli("plan", study).stdout
+    shown = " ".join(told.split())
+    assert "“fragile” where its whole interval lies above 3 points, “robust” where it lies below 12.5 points" in shown
+    found = plan_summary(Study.load(study)).outlook
+    assert found is not None
+    resolved = found.resolutions["pneumonia_cxr"]
+    assert resolved is not None
+    assert resolved.robust_power is not None
+    (robust,) = [line for line in told.splitlines() if line.startswith("  called “robust” if truly 0, in")]
+    assert robust.split()[-2:] == words.percent(resolved.robust_power).split()
+    assert (found.bounds.fragile, found.bounds.robust) == (0.03, 0.125)
+
+
+def test_where_nothing_can_be_told_nothing_is_explained(small_study: Path) -> None:
+    for image in (small_study.parent / "images" / "normal").glob("*.png"):
+        image.unlink()
+    assert "How to read it" not in str(plan_summary(Study.load(small_study)))
 
 
 def test_of_a_served_model_the_plan_says_one_number_of_tokens(edited: Edit) -> None:

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cases", "perturbations", "models", "readings", "measures"),
     ("prompts",),
     ("parts", "stats", "questions"),
-    ("nouns", "errors", "spending", "thresholds"),
+    ("nouns", "errors", "spending", "thresholds", "extras"),
     ("descriptions",),
     ("rung",),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lowest import lowest
+from palpate.extras import BROUGHT, install_line, package
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -71,6 +72,16 @@ def test_every_extra_is_used_and_has_its_line() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \| `([\w-]+)` \|", PAGE, re.MULTILINE))
     assert rows == {(extra, named(r)[0]) for extra, found in EXTRAS.items() for r in found}
     assert {p for _, p in rows if module_of(p) not in used} <= PLUGINS
+
+
+def test_the_line_that_installs_a_module_names_the_extra_that_declares_it() -> None:
+    declared = {extra: {named(r)[0] for r in found} for extra, found in EXTRAS.items()}
+    for module, extra in BROUGHT.items():
+        assert module_of(package(module)) == module
+        assert package(module) in declared[extra]
+    assert set(BROUGHT.values()) == set(EXTRAS) - {"xlsx"}, "its file is imported, named by no study"
+    assert install_line(["torch", "openai", "torch", "bitsandbytes"]) == "pip install 'palpate[api,local]' bitsandbytes"
+    assert install_line(["bitsandbytes"]) == "pip install bitsandbytes"
 
 
 def test_every_import_is_declared() -> None:

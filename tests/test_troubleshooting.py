@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -40,6 +42,16 @@ def run(old: str, new: str, out: str = "other") -> Callable[[Cli, Path], str]:
     return happen
 
 
+def without(old: str, new: str, *modules: str) -> Callable[[Cli, Path], str]:
+    """What `run` says where modules are not installed."""
+
+    def happen(cli: Cli, study: Path) -> str:
+        with patch.dict(sys.modules, dict.fromkeys(modules)):
+            return run(old, new)(cli, study)
+
+    return happen
+
+
 def of_run(*words: str) -> Callable[[Cli, Path], str]:
     def happen(cli: Cli, study: Path) -> str:
         return cli(words[0], study.parent / words[1], *words[2:], exit_code=2).stderr
@@ -53,6 +65,7 @@ HAPPENS: dict[str, Callable[[Cli, Path], str]] = {
     "A name that nothing has": planned("pneumonia_cxr", "pneumonia_xr"),
     "The folder is not there": planned('"images"', '"imges"'),
     "Labels it does not know": planned('"images"', '"unlabelled"'),
+    "Something is not installed": without(SCRIPTED, 'kind = "hf"\npath = "."', "torch", "transformers"),
     "The checkpoint is not there": planned(SCRIPTED, 'kind = "hf"\npath = "./checkpoints/mine"'),
     "Nothing answers at the endpoint": run(SCRIPTED, 'kind = "endpoint"\nbase_url = "http://127.0.0.1:9/v1"\ntries = 1'),
     "A key is missing": run(SCRIPTED, 'kind = "endpoint"'),
@@ -60,7 +73,6 @@ HAPPENS: dict[str, Callable[[Cli, Path], str]] = {
     "It is not a run": of_run("report", "nothing"),
     "Where a trial's key is": of_run("show", "run", "zz"),
 }
-ELSEWHERE = {"PyTorch is not installed"}  # tests/unit/models makes it happen
 
 
 @pytest.fixture
@@ -87,4 +99,4 @@ def test_the_error_is_as_the_page_says(title: str, cli: Cli, study: Path, monkey
 
 
 def test_every_error_of_the_page_is_made_to_happen() -> None:
-    assert {title for title, shown in SHOWN.items() if shown} == set(HAPPENS) | ELSEWHERE
+    assert {title for title, shown in SHOWN.items() if shown} == set(HAPPENS)

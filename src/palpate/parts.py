@@ -60,7 +60,9 @@ class Sample:
 
 @runtime_checkable
 class Source(Protocol):
-    """Gives the cases of a task. ``options`` names its keys in ``[tasks.source]`` with a one-line description each."""
+    """Gives the cases of a task. ``options`` names its keys in ``[tasks.source]`` with a one-line description each.
+
+    A source, like a ModelKind, may have ``needs(options)``: modules it takes beside the core, told where one is missing."""
 
     name: ClassVar[str]
     options: ClassVar[Mapping[str, str]]

@@ -27,6 +27,7 @@ from palpate.stages.picture import picture, ready
 from palpate.stages.plan import Plan, plan
 from palpate.stages.probe import probe
 from palpate.stages.read import read
+from palpate.stages.ready import refuse
 from palpate.stages.resume import changed_since
 from palpate.store.folder import RunFolder
 from palpate.store.keys import secret_group
@@ -54,7 +55,7 @@ def run(
     Raises PalpateError; what was answered by then is kept. ``stopping``: see ``palpate.stages.ask``.
     """
     ready(study)
-    planned = plan(study)  # before anything is written: a study that cannot run leaves no folder behind
+    planned = prepared(study, out)  # before anything is written: a study that cannot run leaves no folder behind
     if on_plan is not None:
         on_plan(planned)
     folder = RunFolder(out)
@@ -68,6 +69,16 @@ def run(
     results = Results.open(out, estimates, planned.cases)
     results.report()
     return results
+
+
+def prepared(study: Study, out: str | Path) -> Plan:
+    """The plan of a study that can be run here. Raises StudyError for what is not installed, before an image is opened.
+
+    A run that was begun may have all its answers, and then needs no model: what it still needs is found out on the way.
+    """
+    if not RunFolder(out).begun():
+        refuse(study)
+    return plan(study)
 
 
 def ask(

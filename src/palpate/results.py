@@ -32,6 +32,7 @@ from palpate.stages.pilot import Pilot
 from palpate.stages.pilot import pilot as pilot_of
 from palpate.stages.plan import Plan, by_content_alone, draw_cases, plan
 from palpate.stages.read import read
+from palpate.stages.ready import lacks, to_install
 from palpate.store import shown
 from palpate.store.browsing import Columns, Wanted
 from palpate.store.export import Table, write_table
@@ -301,7 +302,8 @@ def plan_summary(
     basis = f"{origin}, some given" if assume else origin
     expenses = tuple(_expense(planned, m.name, left[m.name], found) for m in study.models)
     outlook = Outlook(expenses, resolutions(planned, alike), alike, basis, study.ask.workers or 1, study.thresholds)
-    return replace(summary, outlook=outlook)
+    missing = lacks(study)
+    return replace(summary, outlook=outlook, lacks=tuple(map(str, missing)), install=to_install(missing))
 
 
 def _pilot(source: str | Path | None, *, needed: bool) -> Pilot | None:

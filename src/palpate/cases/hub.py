@@ -82,6 +82,10 @@ class HubSource:
         **_grouping.OPTIONS,
     }
 
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return () if options.get("path") else ("datasets",)
+
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:
         """Cases by row number. Raises SourceError where the data set cannot be had or read; a bad image is LeftOut."""
         unknown_options(options, self.options)

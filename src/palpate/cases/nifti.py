@@ -79,6 +79,10 @@ class NiftiSource:
         **_grouping.OPTIONS,
     }
 
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return ("nibabel",)
+
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:
         """Cases sorted by relative path. Raises SourceError for a folder or table wrong as a whole; a bad file is LeftOut."""
         unknown_options(options, self.options)

@@ -55,6 +55,10 @@ class TableSource:
         **_grouping.OPTIONS,
     }
 
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return ("tiffslide",) if options.get("region") else ()
+
     def load(self, options: Mapping[str, Any], labels: Labels, sample: Sample) -> CaseSet:
         """Cases sorted by image path. Raises SourceError for a table that is wrong as a whole; a bad row or image is LeftOut."""
         unknown_options(options, self.options)

@@ -97,13 +97,12 @@ def ask(study: Path, out: Path | None, workers: int | None, executor: str | None
     """Only ask: put the study's open questions to its models."""
     from palpate import pipeline
     from palpate.report.terminal import progress
-    from palpate.stages.plan import plan as make_plan
     from palpate.store.folder import RunFolder
     from palpate.study import Study
 
     loaded = asked_where(Study.load(study), workers, executor, address)
     folder = RunFolder(out or default_out(loaded.name))
-    planned = make_plan(loaded)
+    planned = pipeline.prepared(loaded, folder.path)
     announce(planned, folder.path, quiet=True)
     with progress(quiet=quiet) as advance:
         done = pipeline.ask(planned, folder, advance, warn_of_faults, finishing(), warn)

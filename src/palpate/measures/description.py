@@ -35,7 +35,7 @@ PROBE = "TF-IDF of words and pairs, logistic regression, out of fold, mean over 
 ONE_CLASS = "only one class was read"
 NO_MARGIN = "no reader gives the probabilities of its answer words"
 ONE_QUESTION = "the same question for every case: no interval"
-NO_PROBE = "no probe of the words was trained: it takes scikit-learn (pip install 'palpate[pictures]') and ten groups of each class"
+NO_PROBE = "no probe of the words was trained: it takes scikit-learn (pip install 'palpate[local]') and ten groups of each class"
 
 
 class Description:

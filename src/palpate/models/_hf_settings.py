@@ -138,6 +138,11 @@ def settings_from(spec: ModelSpec) -> Settings:
     )
 
 
+def modules(options: Mapping[str, object]) -> tuple[str, ...]:
+    """What loading a checkpoint takes beside the core."""
+    return ("torch", "transformers", *(("bitsandbytes",) if options.get("quantized") else ()))
+
+
 def _trusted(spec: ModelSpec) -> bool:
     """Whether the checkpoint's own code runs: where the study names it, and whoever runs the study allows code."""
     wanted = one_of(spec, "trust_remote_code", (False, True))

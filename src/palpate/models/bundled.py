@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from palpate.errors import ModelError, unknown_name
 from palpate.models._hf_model import HFModel
-from palpate.models._hf_settings import OPTIONS, settings_from
+from palpate.models._hf_settings import OPTIONS, modules, settings_from
 from palpate.models._options import check_names, text
 from palpate.nouns import Lineage
 from palpate.parts import Model, ModelSpec
@@ -38,6 +38,10 @@ class BundledKind:
         "checkpoint": f"one of {', '.join(CHECKPOINTS)} (default: the model's name)",
         **{name: about for name, about in OPTIONS.items() if name not in FIXED},
     }
+
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return modules(options)
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """Each checkpoint by its own name."""

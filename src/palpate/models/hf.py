@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from palpate.models._hf_model import HFModel
 from palpate.models._hf_presets import CARDS, LINEAGES
-from palpate.models._hf_settings import OPTIONS, settings_from
+from palpate.models._hf_settings import OPTIONS, modules, settings_from
 from palpate.nouns import Lineage
 from palpate.parts import Model, ModelSpec
 
@@ -17,6 +17,10 @@ class HFKind:
 
     name: ClassVar[str] = "hf"
     options: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return modules(options)
 
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """The reference study's four models; any other checkpoint is named by its path or hub id."""

@@ -17,6 +17,10 @@ class EndpointKind:
     name: ClassVar[str] = "endpoint"
     options: ClassVar[Mapping[str, str]] = OPTIONS
 
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The modules it takes that the core goes without."""
+        return ("openai", "tenacity", "aiolimiter")
+
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """None: a model is named by what its server calls it."""
         return {}

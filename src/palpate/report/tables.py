@@ -62,6 +62,8 @@ class PlanSummary:
     sendings: tuple[Sending, ...] = ()  # what would go to served models
     outlook: Outlook | None = None  # what it takes and can show, where that was asked for
     diagnoses: int = 0  # readings of descriptions, controls included
+    lacks: tuple[str, ...] = ()  # what it needs and is not installed here
+    install: str = ""  # the line that brings it
 
     def __str__(self) -> str:
         from palpate.report.planned import render_outlook
@@ -119,6 +121,9 @@ def render_plan(plan: PlanSummary) -> str:
     named = f"{plan.out or 'the run folder'}/cases.csv names them and says why, once it has run."
     notes = [Text(f"{left_out} {'file was' if left_out == 1 else 'files were'} left out; {named}")] if left_out else []
     notes += [Text(words.sending(s), style="bold" if s.remote else "") for s in plan.sendings]
+    if plan.lacks:
+        lacking = f"Not installed here: {words.line('; '.join(plan.lacks))}. Before `palpate run`: {plan.install}"
+        notes.append(Text(lacking, style="bold"))
     return render(Text(f"Study {plan.study}: {', '.join(plan.models)}"), table, *notes, Text(closing))
 
 

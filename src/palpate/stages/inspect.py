@@ -16,6 +16,7 @@ from palpate.nouns import CaseSet
 from palpate.parts import Labels, Sample
 from palpate.registry import part
 from palpate.stages.plan import Plan, draw_cases
+from palpate.stages.ready import refuse
 from palpate.study import Study
 from palpate.task import load_task, task_names
 
@@ -37,6 +38,8 @@ def inspect_study(study: Study, tasks: Sequence[str] = ()) -> list[Inspected]:
     for name in tasks:
         if name not in names:
             raise StudyError(f"has no task {name!r}", where=study.origin, expected=f"one of {', '.join(names)}")
+    if not tasks:
+        refuse(study, images_only=True)
     drawn = [(task.name, draw_cases(task, study)) for task in study.tasks if not tasks or task.name in tasks]
     return [Inspected(examine(name, found, study.seed), found) for name, found in drawn]
 

@@ -6,16 +6,16 @@ Hinton 2008, started from the first two components, so that the seed matters lit
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.errors import StudyError
+from palpate.extras import BROUGHT, absent, install_line, package
 from palpate.nouns import Panel
 from palpate.parts import FeatureStage
 from palpate.stages.measure import panels
 from palpate.stages.probe import stage_name
+from palpate.stages.ready import PICTURES
 from palpate.stats.probes import scaled
 from palpate.store.features import FeatureStore
 from palpate.store.ledger import Ledger
@@ -25,21 +25,19 @@ from palpate.study import Study
 COMPONENTS, PERPLEXITY, NEIGHBOURS, NEAR = 50, 30.0, 15, 10
 LEAST = 20
 """Cases below which there is nothing to see."""
-LIBRARIES = {"tsne": ("sklearn", "scikit-learn", "local"), "umap": ("umap", "umap-learn", "umap")}
-"""Kind of picture → the module that draws it, its package, and the extra it comes with."""
 
 
 def ready(study: Study) -> None:
     """Raises StudyError where the study asks for a picture that this installation cannot draw."""
     for i, kind in enumerate(study.features.pictures if study.features is not None else ()):
-        module, package, extra = LIBRARIES[kind]
-        if find_spec(module) is None:
-            others = [k for k in LIBRARIES if find_spec(LIBRARIES[k][0]) is not None]
+        module = PICTURES[kind]
+        if absent(module):
+            others = [k for k in PICTURES if not absent(PICTURES[k])]
             raise StudyError(
-                f"a picture by {kind!r} needs {package}, which is not installed",
+                f"a picture by {kind!r} needs {package(module)}, which is not installed",
                 where=f"{study.origin}: features.pictures[{i}]" if study.origin else f"features.pictures[{i}]",
-                expected=f"the extra `{extra}`" + (f", or pictures = {others}" if others else ""),
-                hint=f"pip install 'palpate[{extra}]'",
+                expected=f"the extra `{BROUGHT[module]}`" + (f", or pictures = {others}" if others else ""),
+                hint=install_line([module]),
             )
 
 

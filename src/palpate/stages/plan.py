@@ -14,6 +14,7 @@ from palpate.errors import PalpateError, SourceError
 from palpate.nouns import Block, Case, CaseSet, Perturbation, Prompt, Trial
 from palpate.parts import SECRET_OPTIONS, Fingerprint, MaskedImage, Model, ModelSpec
 from palpate.registry import part
+from palpate.stages.ready import refuse
 from palpate.store import keys
 from palpate.store.columns import KeyIndex
 from palpate.store.ledger import Ledger
@@ -168,7 +169,9 @@ def known(outlines: Sequence[Outline], answered: KeyIndex) -> list[bool]:
 
 
 def plan(study: Study) -> Plan:
-    """Draw every task's cases and identify every model. Raises SourceError, ModelError naming the entry at fault."""
+    """Draw every task's cases and identify every model. Raises StudyError for a package that images need and that is not
+    installed, before any is opened; SourceError, ModelError naming the entry at fault."""
+    refuse(study, images_only=True)
     cases = {task.name: draw_cases(task, study) for task in study.tasks}
     _check_masks(study, cases)
     fingerprints: dict[str, Fingerprint] = {}

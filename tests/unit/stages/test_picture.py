@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -112,8 +114,8 @@ def test_a_library_that_is_missing_is_named_before_anything_is_asked(
 ) -> None:
     file = tmp_path / "study.toml"
     file.write_text(STUDY.replace('["tsne"]', f'["{kind}"]'), encoding="utf-8")
-    other = {"tsne": "umap", "umap": "sklearn"}[kind]
-    monkeypatch.setattr(drawing, "find_spec", lambda name: object() if name == other else None)
+    monkeypatch.setitem(sys.modules, {"tsne": "sklearn", "umap": "umap"}[kind], None)
+    monkeypatch.setitem(sys.modules, {"tsne": "umap", "umap": "sklearn"}[kind], ModuleType("there"))
     with pytest.raises(StudyError) as caught:
         run(Study.load(file), tmp_path / "run")
     assert "features.pictures[0]" in str(caught.value)

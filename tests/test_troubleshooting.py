@@ -33,6 +33,17 @@ def planned(old: str, new: str) -> Callable[[Cli, Path], str]:
     return happen
 
 
+def offline(old: str, new: str) -> Callable[[Cli, Path], str]:
+    """The same where the hub cannot be reached."""
+
+    def happen(cli: Cli, study: Path) -> str:
+        constants = pytest.importorskip("huggingface_hub.constants")
+        with patch.object(constants, "HF_HUB_OFFLINE", True):
+            return planned(old, new)(cli, study)
+
+    return happen
+
+
 def run(old: str, new: str, out: str = "other") -> Callable[[Cli, Path], str]:
     def happen(cli: Cli, study: Path) -> str:
         assert old in STUDY
@@ -67,6 +78,7 @@ HAPPENS: dict[str, Callable[[Cli, Path], str]] = {
     "Labels it does not know": planned('"images"', '"unlabelled"'),
     "Something is not installed": without(SCRIPTED, 'kind = "hf"\npath = "."', "torch", "transformers"),
     "The checkpoint is not there": planned(SCRIPTED, 'kind = "hf"\npath = "./checkpoints/mine"'),
+    "A folder was taken for a hub id": offline(SCRIPTED, 'kind = "hf"\npath = "checkpoints/mine"'),
     "Nothing answers at the endpoint": run(SCRIPTED, 'kind = "endpoint"\nbase_url = "http://127.0.0.1:9/v1"\ntries = 1'),
     "A key is missing": run(SCRIPTED, 'kind = "endpoint"'),
     "The folder holds another study": run('name = "small"', 'name = "smaller"', "run"),

@@ -177,6 +177,15 @@ def _nearest(folder: Path) -> str:
     return f"the nearest folder that exists is {there.resolve()}"
 
 
+def _where_a_folder_is_meant(path: str) -> str:
+    """What to write in place of a path that was taken for a hub id: a folder of nearly that name, or ``./`` before it."""
+    folder = Path(path)
+    near = _nearest(folder) if folder.parent.is_dir() else ""
+    if near.startswith("did you mean"):
+        return near
+    return f'path = "./{path}" where a folder is meant: then the hub is not asked'
+
+
 def find(settings: Settings, *, weights: bool) -> Checkpoint:
     """The checkpoint on this disk; a hub id is fetched where it is not in the cache (``weights`` False: only its small files)."""
     folder = check_local(settings.path)
@@ -212,8 +221,10 @@ def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
         first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise ModelError(
-            f"{hub_id} is neither a folder ({Path(hub_id).absolute()}) nor in the local cache, and could not be fetched: {first}",
-            expected="a checkpoint's folder, or a hub id that exists and may be read",
+            f"no folder {hub_id} beside the study file or in {Path.cwd()}, so it was taken for a hub id; "
+            f"as one it is not in the local cache, and could not be fetched: {first}",
+            expected="a checkpoint's folder, or a hub id (org/name) that exists and may be read",
+            hint=_where_a_folder_is_meant(hub_id),
         ) from None
     return found
 

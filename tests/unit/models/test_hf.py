@@ -141,7 +141,22 @@ def test_a_cached_hub_id_is_known_by_id_and_commit(hub_cache) -> None:
 def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
     with pytest.raises(ModelError) as error:
         of("org/other").fingerprint()
-    assert f"org/other is neither a folder ({Path.cwd() / 'org/other'}) nor in the local cache" in str(error.value)
+    assert f"no folder org/other beside the study file or in {Path.cwd()}, so it was taken for a hub id" in error.value.problem
+    assert "not in the local cache, and could not be fetched: " in error.value.problem
+    assert error.value.hint == 'path = "./org/other" where a folder is meant: then the hub is not asked'
+
+
+def test_a_mistyped_folder_of_two_parts_is_not_only_spoken_of_as_a_hub_id(hub_cache, tmp_path, monkeypatch) -> None:
+    (tmp_path / "checkpoints" / "my-llava").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as error:
+        of("checkpoints/my-lava").fingerprint()
+    assert error.value.hint == "did you mean checkpoints/my-llava?"
+    with pytest.raises(ModelError) as error:
+        of("checkpoints/zebra").fingerprint()
+    assert error.value.hint.startswith('path = "./checkpoints/zebra"')
+    with pytest.raises(ModelError, match=r"^no folder \./checkpoints/my-lava"):
+        of("./checkpoints/my-lava")
 
 
 @pytest.mark.parametrize("kind", [".safetensors", ".bin"])

@@ -247,10 +247,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work.
-
-    ``unasked``: put aside because the budget is spent; they stay open. ``money``: currency and amount of what the study's priced
-    models took, over every sitting."""
+    """How far asking has come: trials done (reused ones included) of how many, errors among them, the model at work, and what it
+    is ``doing`` until its first answers are there. ``unasked``: put aside because the budget is spent; they stay open. ``money``:
+    currency and amount of what the study's priced models took, over every sitting."""
 
     done: int
     total: int
@@ -259,6 +258,7 @@ class Tally:
     model: str
     unasked: int = 0
     money: tuple[tuple[str, float], ...] = ()
+    doing: str = ""
 
 
 class Outcome(StrEnum):

@@ -284,7 +284,8 @@ class ChecksItself(Protocol):
         ``checks``: a list of {name, held: true, false or null, found}, and others of its own. ``ask_instead``: options to ask it
         with in this run; where they make another identity of it, it is planned and checked again as that model. ``warnings``:
         what to tell the reader.
-        Raises ModelError where it must not be asked at all. Empty where there is nothing to check with."""
+        Raises ModelError where it must not be asked at all. Empty where there is nothing to check with.
+        One that takes long to load may have ``load()``, called before, so that a reader is told which of the two takes so long."""
         ...
 
 

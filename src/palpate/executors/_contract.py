@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from palpate.nouns import Answer, Block
@@ -10,6 +10,9 @@ from palpate.parts import Allowance, FeatureRequest, Features, ModelSpec
 
 Batch = Sequence[Block]
 Given = tuple[list[list[Answer]], list[Features | None]]
+OnStep = Callable[[str], None]
+"""Told what a model is doing, in words for the line of progress."""
+LOADING, CHECKING, BOTH = "loading", "self-test", "loading and self-test"
 Looked = tuple[Batch, list[list[Answer]], list[Features | None]]
 
 
@@ -43,8 +46,10 @@ class Executor(Protocol):
         """What the plan says a model is from now on: a worker elsewhere that loads another is refused."""
         ...
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block]) -> Mapping[str, Any]:
-        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
+        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked.
+
+        ``on_step`` is told that it is loading, and that it tests itself."""
         ...
 
     def observed(self, model: ModelSpec) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from palpate.errors import RunError
-from palpate.executors._contract import Batch, Given, Looked, over
+from palpate.executors._contract import BOTH, CHECKING, LOADING, Batch, Given, Looked, OnStep, over
 from palpate.executors._served import ServedModels
 from palpate.executors._work import Opened, check, look, look_at, opened
 from palpate.nouns import Answer, Block
@@ -56,12 +56,18 @@ class LocalExecutor(ServedModels):
         else:
             yield from self._pooled(model, batches, requests)
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block]) -> Mapping[str, Any]:
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
         """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
-        if not isinstance(self._hold(model), ChecksItself):
+        held, tell = self._hold(model), on_step or (lambda _: None)
+        if not isinstance(held, ChecksItself):
             return {}
         if self.workers <= 1:
-            return check(self._hold(model), blocks, self.seed)
+            if hasattr(held, "load"):
+                tell(LOADING)
+                held.load()
+            tell(CHECKING)
+            return check(held, blocks, self.seed)
+        tell(BOTH)
         try:
             return self._workers().submit(_check_in_worker, model, blocks, self.seed).result()
         except BrokenProcessPool:

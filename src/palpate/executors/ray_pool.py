@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any
 
 from palpate.errors import RunError
-from palpate.executors._contract import Batch, Looked
+from palpate.executors._contract import BOTH, Batch, Looked, OnStep
 from palpate.executors._ray_flow import Flow, Lost, Task
 from palpate.executors._ray_worker import Missing, Told, Worker
 from palpate.executors._served import ServedModels
@@ -84,12 +84,14 @@ class RayExecutor(ServedModels):
         for batch, (answers, features) in self._flow(model, submit, batches):
             yield batch, answers, features
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block]) -> Mapping[str, Any]:
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
         """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
         built = part("models", model.kind).build(model)
         built.close()
         if not isinstance(built, ChecksItself):
             return {}
+        if on_step is not None:
+            on_step(BOTH)
 
         def submit(worker: Any, task: Task[Batch]) -> Any:
             return worker.check.remote(task.given, tuple(task.images), *task.images.values())

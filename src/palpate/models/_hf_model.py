@@ -211,6 +211,10 @@ class HFModel:
             answers[i] = given
         return answers, features
 
+    def load(self) -> None:
+        """Read the weights now rather than at the first question. Raises ModelError where they do not load."""
+        self._loaded()
+
     def check(self, stimuli: Sequence[Stimulus]) -> Mapping[str, Any]:
         """Asks a sample together and alone, and two images together and apart, before the first question that counts."""
         from palpate.models import _hf_checks as checks

@@ -11,7 +11,7 @@ from typing import IO
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -35,7 +35,8 @@ STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
 def progress(*, quiet: bool = False, file: IO[str] | None = None) -> Iterator[Callable[[Tally], None]]:
     """Something to tell the tally to: a live bar on a terminal, a plain line now and then elsewhere, silence if quiet.
 
-    Both tell the rate, the time left, what it has cost and the errors so far.
+    Both tell the rate, the time left, what it has cost and the errors so far; and until a model's first answers are there, what it
+    is doing.
     """
     stream = file or sys.stderr
     if quiet:
@@ -50,6 +51,7 @@ def progress(*, quiet: bool = False, file: IO[str] | None = None) -> Iterator[Ca
 @contextmanager
 def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
     columns = (
+        SpinnerColumn("line"),  # turns while a model loads: something is going on
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
@@ -61,10 +63,10 @@ def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
     try:
 
         def advance(tally: Tally) -> None:
-            bar.start()  # not before: what is said of the plan would stand in the bar's line
             name = words.line(tally.model).replace("[", "\\[")  # a model's name is no markup
-            told = pace.told(tally)
+            told = tally.doing or pace.told(tally)
             bar.update(task, total=tally.total, completed=tally.done, description=name, pace=told, errors=_errors(tally))
+            bar.start()  # not before: what is said of the plan would stand in the bar's line
 
         yield advance
     finally:
@@ -72,11 +74,17 @@ def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
 
 
 def _lines(stream: IO[str]) -> Callable[[Tally], None]:
-    pace, last, ended = _Pace(), time.monotonic(), False
+    pace, last, ended, said = _Pace(), time.monotonic(), False, ("", "")
 
     def advance(tally: Tally) -> None:
-        nonlocal last, ended
+        nonlocal last, ended, said
         now = time.monotonic()
+        if tally.doing:
+            if said != (tally.model, tally.doing):
+                last, said = now, (tally.model, tally.doing)
+                stream.write(f"{words.line(tally.model)}: {tally.doing}\n")
+                stream.flush()
+            return
         if now - last >= PLAIN_SECONDS or (tally.done >= tally.total and not ended):
             last, ended = now, tally.done >= tally.total
             told = ", ".join(filter(None, (f"{tally.done:,} of {tally.total:,} asked", pace.told(tally), _errors(tally))))

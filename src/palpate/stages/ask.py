@@ -61,7 +61,7 @@ def _ask(plan: Plan, ledger: Ledger, executor: Executor, tally: _Count, on_note:
         tally.pay(*((c.currency, c.money) for c in spent(plan.study, ledger)))
     asking = _Asking(ledger, executor, tally, ledger.answered(), on_note)
     for model in plan.study.models:
-        tally.model, tally.stopped, tally.price = model.name, "", plan.study.prices.get(model.name)
+        tally.model, tally.stopped, tally.doing, tally.price = model.name, "", "", plan.study.prices.get(model.name)
         tally.due += sum(plan.trials_by_task().values())
         plan = asking.rounds(plan, model, capture)
         tally.put_aside()
@@ -110,7 +110,12 @@ class _Asking:
     def _tested(self, plan: Plan, model: ModelSpec, first: Sequence[Sequence[Block]]) -> Plan:
         """The plan after the model's self-test; a model of which nothing is left to ask is not loaded for it."""
         left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, self.ledger))
-        return checked(plan, model, self.ledger, self.executor, self.on_note) if left else plan
+        if not left:
+            return plan
+        plan = checked(plan, model, self.ledger, self.executor, self.on_note, self.tally.at)
+        images = len(first[0])
+        self.tally.at(f"first batch, {images} image{'' if images == 1 else 's'}")
+        return plan
 
     def _put(
         self, plan: Plan, model: ModelSpec, capture: Capture, batches: Iterator[list[Block]], waiting: Waiting, again: bool
@@ -151,9 +156,16 @@ class _Count:
     unasked: int = 0
     price: Price | None = None
     money: dict[str, float] = field(default_factory=dict)
+    doing: str = ""  # until the first answers of this model are there
 
     def progress(self) -> Tally:
-        return Tally(self.done, self.total, self.reused, self.errors, self.model, self.unasked, tuple(self.money.items()))
+        money = tuple(self.money.items())
+        return Tally(self.done, self.total, self.reused, self.errors, self.model, self.unasked, money, self.doing)
+
+    def at(self, doing: str) -> None:
+        """Say what the model is doing, for it may take a minute."""
+        self.doing = doing
+        self.report()
 
     def pay(self, *costs: tuple[str, float | None]) -> None:
         for currency, amount in costs:
@@ -265,6 +277,7 @@ def _store(
         else:
             del waiting[bytes.fromhex(trial.key)]
     tally.failed_now += failed
+    tally.doing = ""
     tally.errors += failed if not again else failed - len(answered)
     tally.done += 0 if again else len(answered)
     tally.report()

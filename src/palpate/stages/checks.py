@@ -24,12 +24,20 @@ IMAGES = 2
 """How many the self-tests look at."""
 
 
-def checked(plan: Plan, model: ModelSpec, ledger: Ledger, executor: Executor, on_note: Callable[[str], None] | None = None) -> Plan:
+def checked(
+    plan: Plan,
+    model: ModelSpec,
+    ledger: Ledger,
+    executor: Executor,
+    on_note: Callable[[str], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Plan:
     """The plan with the model as it is to be asked: as it is there, or in a safer way where its checks say so.
 
-    Records what they found, and of a model that is another by that, both. ``on_note`` is told what a reader has to know.
+    Records what they found, and of a model that is another by that, both. ``on_note`` is told what a reader has to know,
+    ``on_step`` what is being done.
     """
-    found = executor.check(plan.settled(model), sample(plan, model))
+    found = executor.check(plan.settled(model), sample(plan, model), on_step)
     if not found:
         return plan
     facts = dict(found)
@@ -50,7 +58,7 @@ def checked(plan: Plan, model: ModelSpec, ledger: Ledger, executor: Executor, on
     # The decision before the plan that follows from it: killed in between, the next sitting heeds it.
     _record(plan, model, ledger, {**facts, earlier.INSTEAD: {"options": dict(instead), "warnings": warnings}}, warnings)
     other.write(ledger)
-    return checked(other, model, ledger, executor, on_note)
+    return checked(other, model, ledger, executor, on_note, on_step)
 
 
 def _record(plan: Plan, model: ModelSpec, ledger: Ledger, facts: Mapping[str, Any], warnings: Sequence[str] = ()) -> None:

@@ -143,6 +143,39 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
+def test_what_a_model_does_before_its_first_answers_is_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    with progress(file=out) as advance:
+        for doing in ("loading", "self-test", "self-test", "first batch, 8 images", ""):
+            now[0] += 4
+            advance(Tally(40, 100, 40, 0, "b\x1bad", doing=doing))
+        advance(Tally(40, 100, 40, 0, "next", doing="loading"))
+    assert out.getvalue().splitlines() == [
+        "b\ufffdad: loading",
+        "b\ufffdad: self-test",
+        "b\ufffdad: first batch, 8 images",
+        "next: loading",
+    ]
+
+
+def test_the_bar_says_it_in_the_place_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    out = Terminal()
+    with progress(file=out) as advance:
+        advance(Tally(40, 100, 40, 0, "m", doing="loading"))
+        shown = re.sub(f"{ESCAPE}\\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+        assert "loading" in shown
+        assert "40/100" in shown
+        advance(Tally(60, 100, 40, 0, "m"))
+        time.sleep(0.3)
+    after = re.sub(f"{ESCAPE}\\[[0-9;?]*[A-Za-z]", "", out.getvalue()).rpartition("60/100")
+    assert "/s" in after[2]
+    assert "loading" not in after[2]
+
+
 def test_what_was_answered_before_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 10.0)
     pace = terminal._Pace()

@@ -41,7 +41,7 @@ class Recording:
     def batch_size(self, model: ModelSpec) -> int:
         return self.size
 
-    def check(self, model: ModelSpec, blocks: list[Block]) -> dict[str, Any]:
+    def check(self, model: ModelSpec, blocks: list[Block], on_step: Any = None) -> dict[str, Any]:
         return {}
 
     def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
@@ -94,7 +94,7 @@ def test_whoever_asks_is_told_what_the_machine_that_planned_decided(planned: Pla
             told.append(model)
             return super().batch_size(model)
 
-        def check(self, model: ModelSpec, blocks: Any) -> Any:
+        def check(self, model: ModelSpec, blocks: Any, on_step: Any = None) -> Any:
             told.append(model)
             return {}
 
@@ -177,6 +177,18 @@ def test_progress_only_grows_and_ends_at_the_total(planned: Plan, ledger: Ledger
     assert [p.done for p in seen] == sorted(p.done for p in seen)
     assert seen[-1].done == seen[-1].total == TRIALS
     assert len(seen) > 3
+
+
+def test_until_the_first_answers_it_is_said_what_is_being_done(planned: Plan, ledger: Ledger) -> None:
+    planned.write(ledger)
+    seen: list[Tally] = []
+    ask(planned, ledger, LocalExecutor(), seen.append)
+    assert (seen[0].done, seen[0].model, seen[0].doing) == (0, "base", "first batch, 12 images")
+    assert {t.doing for t in seen[1:]} == {""}
+    assert seen[1].done > 0
+    seen.clear()
+    ask(planned, ledger, LocalExecutor(), seen.append)
+    assert {t.doing for t in seen} == {""}, "nothing is left to ask: nothing is loaded"
 
 
 # ---------------------------------------------------------------- failures

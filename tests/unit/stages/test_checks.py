@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -170,6 +171,49 @@ def test_here_and_in_a_worker(tmp_path: Path, workers: int) -> None:
         assert executor.check(study.models[0], sample(plan(study), study.models[0])) == {}
     finally:
         executor.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [(1, ["loading", "self-test", "first batch, 4 images"]), (2, ["loading and self-test", "first batch, 4 images"])],
+)
+def test_it_is_said_that_a_model_loads_and_tests_itself(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, said: list[str]
+) -> None:
+    """One that loads by itself says so before it does; of a worker, which does both in one call, both are said."""
+    told: list[str] = []
+    monkeypatch.setattr(Careful, "load", lambda self: told.append("(loaded)"), raising=False)
+    monkeypatch.setattr(Careful, "check", lambda self, stimuli: told.append("(checked)") or {})
+    monkeypatch.setattr(LocalExecutor, "_workers", lambda self: Here())
+    monkeypatch.setattr("palpate.executors.local._next", lambda waiting: (waiting[0][0], *waiting.popleft()[1].result()))
+    planned = plan(replace(study, ask=replace(study.ask, workers=workers)))
+    tallies: list[Tally] = []
+
+    def advance(tally: Tally) -> None:
+        tallies.append(tally)
+        if tally.doing:
+            told.append(tally.doing)
+
+    ask(planned, RunFolder(tmp_path / "run"), advance)
+    assert [t for t in told if not t.startswith("(")] == said
+    if workers == 1:
+        assert told == ["loading", "(loaded)", "self-test", "(checked)", "first batch, 4 images"]
+    assert tallies[-1].doing == ""
+    assert tallies[-1].done == tallies[-1].total
+
+
+class Here:
+    """A pool of processes that is this one."""
+
+    def submit(self, work: Any, *given: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*given))
+        return done
+
+    def shutdown(self, **_: Any) -> None:
+        pass
+
+    _processes: ClassVar[dict[int, Any]] = {}
 
 
 # ---------------------------------------------------------------- where the way of asking is part of the identity

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from browser import AXE, CHROMIUM
 from palpate.report.html import render_html
@@ -79,6 +81,8 @@ def violations(page: Page) -> list[tuple[str, str, list[str]]]:
     page.evaluate(
         "document.querySelectorAll('table.estimates tbody tr:nth-child(n+4)').forEach((row) => row.remove())"
     )  # all alike
+    # What shows that a box scrolls is a picture, on which axe-core judges no colours: without it, it does.
+    page.evaluate("document.querySelectorAll('.scroll').forEach((box) => { box.style.backgroundImage = 'none'; })")
     page.evaluate(Path(AXE).read_text(encoding="utf-8"))
     found = page.evaluate("axe.run({ exclude: ['.chart svg'] }, { resultTypes: ['violations'] })")["violations"]
     return [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found]
@@ -122,6 +126,31 @@ def test_nothing_is_fetched_said_or_cut_off(browser: Browser, pages: dict[str, P
             "[...document.querySelectorAll('.chart svg.main-svg')].filter((s) => s.getBoundingClientRect().right > innerWidth + 1)"
         )
         assert opened.page.evaluate(f"{wide}.length") == 0, "a chart reaches beyond the page"
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", 255), ("dark", 24)])
+def test_a_table_shows_on_which_side_more_of_it_is_hidden(
+    browser: Browser, pages: dict[str, Path], tmp_path: Path, scheme: Any, paper: int
+) -> None:
+    """On a phone of 390 pixels, without JavaScript: a shadow where the box can be scrolled to, none where it ends."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 900}, color_scheme=scheme, is_mobile=True, has_touch=True, java_script_enabled=False
+    )
+    page = context.new_page()
+    page.goto(pages["whole"].as_uri())
+    box = page.locator("section[aria-labelledby=tasks] .scroll")
+
+    def shaded(scrolled: int) -> tuple[bool, bool]:
+        """(left, right): whether no point of a line down the side is as the paper is."""
+        box.evaluate(f"(box) => {{ box.scrollLeft = {scrolled}; }}")
+        box.screenshot(path=tmp_path / "box.png", animations="disabled")
+        grey = np.asarray(Image.open(tmp_path / "box.png").convert("L")).astype(int)
+        return tuple(bool(np.abs(grey[20:-20, x] - paper).min() > 8) for x in (3, -4))  # type: ignore[return-value]
+
+    try:
+        assert [shaded(at) for at in (0, 150, 100_000)] == [(False, True), (True, True), (True, False)]
+    finally:
+        context.close()
 
 
 def test_all_is_reached_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:

@@ -19,8 +19,9 @@ from palpate.report.view import ReportView, TaskCard
 CAUTION = (
     "On images and wordings like these, against this reference: where a model is best supported it may still not be good enough to "
     "rely on. Accuracy is balanced (0.50 is guessing), with its interval; points are percentage points of it. Read how far its "
-    "accuracy lies below what is possible, and what is wrong among its surest answers. In the accuracies an answer left open is "
-    "wrong; “behind” is said only where it holds whatever those answers would have been, and counts them half."
+    "accuracy lies below what is possible, and what is wrong among its surest answers. Every accuracy here, and every difference "
+    "of two (rounded once), counts an answer left open as wrong. “Behind” is said only where it holds whatever those answers would "
+    "have been: so a model may lie many points lower and not be shown to be behind."
 )
 AGAINST = {1: "{f.verdict} ({f.number})", 2: "{f.verdict} (the wording moves it by {f.short})"}
 NOT_SOUND = {1: "not shown to be better than chance", 2: "not shown to be robust to the wording"}
@@ -116,15 +117,16 @@ def _apart(view: ReportView, task: TaskCard, best: str, model: str) -> tuple[boo
     e = lead_over(estimates, best, model, task.name, cell)
     if e is None or e.value is None:
         return False, "", ""
+    # One scale, that of the accuracies: a lead counts open answers half, and stands with its interval in the table of leads.
     wrong = with_open_wrong(estimates, e)
-    open_matters = wrong is not None and abs(wrong - e.value) >= 0.005
+    apart = words.in_points(wrong, signed=True).lstrip("+")
+    own = f"(accuracy {words.score(_accuracy(view, task, model))})"
     if e.verdict == "ahead":
-        count = f" ({words.points(wrong, signed=True).lstrip('+')} with open answers wrong)" if open_matters else ""
-        return True, f"behind by {words.in_points(e.value, signed=True).lstrip('+')}{count}", ""
+        return True, "behind" if wrong is None else f"behind by {apart} {own}", ""
     said = ""
-    if wrong is not None and wrong >= 0.01 and (e.reason or open_matters):
+    if wrong is not None and wrong >= 0.01 and (e.reason or abs(wrong - e.value) >= 0.005):
         why = "after Holm's correction over all pairs" if e.reason else "were its open answers right"
-        said = f"{words.in_points(wrong, signed=True).lstrip('+')} lower, but not shown to be behind {why}"
+        said = f"{apart} lower {own}, but not shown to be behind {why}"
     return False, said, least(e) if e.mde is not None else ""
 
 

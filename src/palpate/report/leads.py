@@ -16,7 +16,7 @@ ABOUT = (
     "verdict holds for all pairs of its task at once (Holm's correction). The last column is the smallest lead, of two such models "
     "alone, that such images would show in four samples of five: below it “not ranked” says little."
 )
-HEADS = ("model", "over", "verdict", "lead", "with open answers wrong", "would be shown from")
+HEADS = ("model", "over", "verdict", "lead, open answers half right", "open answers wrong", "would be shown from")
 TURNED = {"ahead": "behind", "behind": "ahead"}
 
 

@@ -94,7 +94,7 @@ def test_one_that_is_shown_to_be_behind_is_told_apart(view: ReportView) -> None:
     for first, over, value, verdict in ((0, 1, 0.1, "ahead"), (1, 0, -0.1, "behind")):
         found = only(lead(made, first, over, value, verdict))
         assert found.alike == ()
-        assert found.against == ((MODELS[1], "behind by 10 points"),)
+        assert found.against == ((MODELS[1], "behind by 10 points (accuracy 0.80)"),)
 
 
 def test_where_none_is_sound_none_is_named(view: ReportView) -> None:

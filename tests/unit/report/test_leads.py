@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -77,20 +78,46 @@ def test_it_stands_under_accuracy_and_is_led_to_from_the_first_screen(view: Repo
 @pytest.mark.parametrize(
     ("of", "says"),
     [
-        (lead(OTHER, BEST, -0.17, "behind"), "behind by 17 points"),
-        (lead(OTHER, BEST, -0.11, "behind"), "behind by 11 points (17 with open answers wrong)"),
-        (lead(OTHER, BEST, -0.11, "not ranked"), "17 points lower, but not shown to be behind were its open answers right"),
+        (lead(OTHER, BEST, -0.17, "behind"), "behind by 17 points (accuracy 0.69)"),
+        (lead(OTHER, BEST, -0.11, "behind"), "behind by 17 points (accuracy 0.69)"),
+        (
+            lead(OTHER, BEST, -0.11, "not ranked"),
+            "17 points lower (accuracy 0.69), but not shown to be behind were its open answers right",
+        ),
         (
             lead(OTHER, BEST, -0.17, "not ranked", reason=HOLM),
-            "17 points lower, but not shown to be behind after Holm's correction over all pairs",
+            "17 points lower (accuracy 0.69), but not shown to be behind after Holm's correction over all pairs",
         ),
     ],
 )
-def test_what_is_against_a_model_says_which_count_is_meant(view: ReportView, of: Estimate, says: str) -> None:
+def test_what_is_against_a_model_is_in_the_scale_of_the_accuracies_beside_it(view: ReportView, of: Estimate, says: str) -> None:
     made = seen(view, of, wording="fragile")
     (found,) = choices(made, findings(made))
     assert found.best == BEST
     assert found.against == ((OTHER, f"{says}, fragile (the wording moves it by 1.0 points)"),)
+
+
+def test_every_difference_of_the_choice_is_the_one_between_the_accuracies_that_it_names(view: ReportView) -> None:
+    """Whatever share is left open: a reader who subtracts finds what is written, and both pages say which count it is."""
+    for value, verdict in ((-0.11, "behind"), (-0.02, "not ranked"), (-0.17, "behind")):
+        made = seen(view, lead(OTHER, BEST, value, verdict), wording="fragile")
+        (found,) = choices(made, findings(made))
+        ((_, against),) = found.against
+        (best,) = re.findall(r"accuracy (\d\.\d\d)", found.why)
+        ((points, other),) = re.findall(r"(\d+) points(?: lower)? \(accuracy (\d\.\d\d)\)", against)
+        assert round(100 * (float(best) - float(other))) == int(points)
+    for page in (render_html(made), render_markdown(made)):
+        assert "counts an answer left open as wrong" in page
+        assert page.index("counts an answer left open as wrong") < page.index(">In short<" if "<html" in page else "## In short")
+
+
+def test_of_a_model_that_is_behind_without_an_accuracy_no_number_is_made_up(view: ReportView) -> None:
+    made = seen(view, lead(OTHER, BEST, -0.11, "behind"))
+    bare = [e for e in made.estimates if not (e.measure == "ba_all" and e.by["model"] == OTHER)]
+    (found,) = choices(replace(made, estimates=tuple(bare)), findings(made))
+    ((model, against),) = found.against
+    assert model == OTHER
+    assert against.split(",")[0] == "behind"
 
 
 def test_a_difference_that_is_none_is_not_spoken_of(view: ReportView) -> None:

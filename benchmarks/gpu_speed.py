@@ -1,11 +1,11 @@
 """Responses a second of published model sizes on one GPU: the usual loop, Palpate, and vLLM where it is installed.
 
-    python -m benchmarks.gpu_speed [--models llava gemma] [--ways compiled unrepeated repeated] [--images 128] [--at-once 64]
+    python -m benchmarks.gpu_speed [--models llava gemma] [--ways compiled flash unrepeated repeated] [--images 128] [--at-once 64]
 
 LLaVA-1.6-Mistral-7B and Gemma-3-4B in their real sizes with random weights: the arithmetic does not depend on their values, and
 nothing is downloaded. Every answer has exactly ``--new`` tokens. Images are PIL images; their preprocessing is part of the time
 on every side. The loop asks one prompt on one image at a time, as published evaluation code does, on ``--loop-images`` images.
-vLLM is asked everything at once, and primed: the first prompt of every image goes first. Prints a table and writes
+``flash``: compiled, the tower through flash-attn-4, where that is installed. vLLM is asked everything at once, and primed: the first prompt of every image goes first. Prints a table and writes
 build/gpu_speed.json. ``--size tiny`` is for testing it.
 """
 
@@ -183,6 +183,7 @@ def vllm(folder: Path, name: str, given: argparse.Namespace, size: int, rendered
 WAYS: dict[str, dict[str, Any]] = {
     "unrepeated": {"attend": "unrepeated"},
     "compiled": {"attend": "unrepeated", "compiled": True},
+    "flash": {"attend": "unrepeated", "compiled": True, "vision_attention": "flash_attention_4"},
     "repeated": {"attend": "repeated"},
 }
 """Ways of Palpate → options of the model."""

@@ -147,23 +147,28 @@ class Unrepeated:
         return flat if self.full else flat[self.places]
 
     def over_prefix(self, layer: int, query: Any, scale: float, window: int | None, cap: float | None) -> tuple[Any, Any]:
-        """query (R, KV, G, T, d) → out (images, KV, W·G·T, d) and lse (images, KV, W·G·T) float32 over the images' keys.
+        """query (R, KV, G, T, d) → out (images, KV, W, G, T, d) and lse (images, KV, W, G, T) float32 over the images' keys.
 
-        W: the most rows of an image; the rows of one are after one another.
+        W: the most rows of an image.
         """
         keys, values = self.layers[layer]
         length = keys.shape[-2]
         _, heads, group, steps, size = query.shape
-        table = self.fold(query).permute(0, 2, 1, 3, 4, 5).reshape(self.images, heads, self.width * group * steps, size)
         allowed = self._once(f"prefix of {length}", window, lambda: self._allowed(length, steps, group, window))
-        return _scored(table, keys, values, scale, cap, allowed)
+        table, shape = self.fold(query), (self.images, heads, self.width, group, steps)
+        if half_on_gpu(query) and cap is None and allowed is None:
+            # Rows of an image and their tokens are one dimension as they lie in memory: nothing is copied.
+            wide = table.permute(0, 2, 3, 1, 4, 5).reshape(self.images, heads * group, self.width * steps, size)
+            out, lse = _fused(wide, keys, values, scale)
+            turned = (self.images, heads, group, self.width, steps)
+            return out.view(*turned, size).transpose(2, 3), lse.view(turned).transpose(2, 3)
+        rows = table.permute(0, 2, 1, 3, 4, 5).reshape(self.images, heads, self.width * group * steps, size)
+        out, lse = _scored(rows, keys, values, scale, cap, allowed)
+        return out.view(*shape, size), lse.view(shape)
 
-    def by_row(self, out: Any, lse: Any, query: Any) -> tuple[Any, Any]:
-        """What ``over_prefix`` found for a query (R, KV, G, T, d), row by row: (R, KV, G, T, d) and (R, KV, G, T)."""
-        _, heads, group, steps, size = query.shape
-        shape = (self.images, heads, self.width, group, steps)
-        out = out.view(*shape, size).permute(0, 2, 1, 3, 4, 5)
-        return self.unfold(out), self.unfold(lse.view(shape).permute(0, 2, 1, 3, 4))
+    def by_row(self, out: Any, lse: Any) -> tuple[Any, Any]:
+        """What ``over_prefix`` found, row by row: (R, KV, G, T, d) and (R, KV, G, T)."""
+        return self.unfold(out.permute(0, 2, 1, 3, 4, 5)), self.unfold(lse.permute(0, 2, 1, 3, 4))
 
     def at_once(self, layer: int, query: Any, keys: Any, values: Any, scale: float) -> Any:
         """One new token of every row, query (R, H, 1, d), over prefix and own tokens in one kernel: (R, 1, H, d)."""
@@ -226,13 +231,24 @@ class Unrepeated:
         return self._made[key]
 
 
+def _fused(query: Any, keys: Any, values: Any, scale: float) -> tuple[Any, Any]:
+    """As ``_scored`` without a mask, query heads (B, KV·G, M, d) on their group's keys, by a library's kernel in half precision."""
+    import torch
+
+    needs = torch.backends.cuda.SDPAParams(query, keys, values, None, 0.0, False, query.shape[1] != keys.shape[1])
+    if torch.backends.cuda.can_use_cudnn_attention(needs):  # up to twice as fast
+        out, lse = torch.ops.aten._scaled_dot_product_cudnn_attention(
+            query, keys, values, None, True, 0.0, False, False, scale=scale
+        )[:2]
+    else:
+        out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)[:2]
+    return out, lse.view(query.shape[:3])
+
+
 def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None, allowed: Any) -> tuple[Any, Any]:
     """Softmax attention with its normaliser: query (B, H, M, d), keys (B, H, L, d) → (B, H, M, d) and (B, H, M) in float32."""
     import torch
 
-    if half_on_gpu(query) and cap is None and allowed is None:
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)[:2]
-        return out, lse
     at_once = max(1, SCORES_AT_ONCE // max(query.shape[1] * query.shape[2] * keys.shape[2], 1))
     parts = []
     for start in range(0, len(query), at_once):
@@ -288,10 +304,10 @@ def attend(
         return state.at_once(module.layer_idx, query, key, value, scale), None
     grouped = query.view(rows, key.shape[1], heads // key.shape[1], steps, size)
     prefix = state.over_prefix(module.layer_idx, grouped, scale, sliding_window, softcap)
-    own = state.over_suffix(grouped, key, value, scale, sliding_window, softcap)
     if kernels:
-        return _hf_kernels.merge(prefix, own, state.places, state.width, query), None
-    out, lse = state.by_row(*prefix, grouped)
+        return _hf_kernels.go_on(query, prefix, (key, value), state.starts, state.places, sliding_window, scale), None
+    own = state.over_suffix(grouped, key, value, scale, sliding_window, softcap)
+    out, lse = state.by_row(*prefix)
     return merged(out, lse, own[0].view(grouped.shape), own[1].view(lse.shape), query), None
 
 

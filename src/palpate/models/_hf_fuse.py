@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from palpate.models import _hf_kernels
+from palpate.models import _hf_kernels, _hf_layers
 
 NAMES = ("RMSNorm", "MLP")
 """Ends of the names of classes that are compiled, whatever the family."""
@@ -59,9 +59,14 @@ def fuse(model: Any) -> Fused:
     import torch
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
+    layer = _hf_layers.fused(torch.compile, _table)
     for module in model.modules():
+        if _hf_layers.known(module):
+            _hf_layers.replace(module, layer)
         if type(module).__name__.endswith(NAMES):
             module.forward = over_tokens(torch.compile(module.forward))
+            if is_of_gelu(module):
+                module.forward = partial(through_gelu, module, module.forward)
         if isinstance(module, torch.nn.Conv2d) and is_of_patches(module):
             module.forward = partial(patches, module)
         if isinstance(module, torch.nn.LayerNorm) and len(module.normalized_shape) == 1 and module.bias is not None:
@@ -100,6 +105,26 @@ def patches(convolution: Any, pixels: Any) -> Any:
     table = cut.permute(0, 2, 4, 1, 3, 5).reshape(batch * rows * columns, -1)
     found = torch.nn.functional.linear(table, convolution.weight.flatten(1), convolution.bias)
     return found.view(batch, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def is_of_gelu(module: Any) -> bool:
+    """Whether it is a product, GELU as tanh approximates it, and a product again, of weights as they are."""
+    import torch
+
+    first, act = getattr(module, "fc1", None), getattr(module, "activation_fn", None)
+    whole = type(first) is torch.nn.Linear and getattr(first, "bias", None) is not None and hasattr(module, "fc2")
+    return bool(whole and (type(act).__name__ == "GELUTanh" or getattr(act, "approximate", None) == "tanh"))
+
+
+def through_gelu(module: Any, plain: Callable[[Any], Any], states: Any) -> Any:
+    """Such a feed-forward part with GELU at the end of the first product's kernel: its result is written once, and not read."""
+    import torch
+
+    if not _hf_kernels.half_on_gpu(states):
+        return plain(states)
+    first, table = module.fc1, states.reshape(-1, states.shape[-1])
+    found = torch._addmm_activation(first.bias, table, first.weight.t(), use_gelu=True)
+    return module.fc2(found).view(*states.shape[:-1], -1)
 
 
 def normed(module: Any, plain: Callable[[Any], Any], states: Any) -> Any:

@@ -67,38 +67,49 @@ def decode(
         GROUP=group,
         SIZE=size,
         QUERIES=queries,
-        KEYS=64 if size <= 128 else 32,
+        KEYS=32 if size <= 128 else 64,
         num_warps=4,
-        num_stages=3,
+        num_stages=4 if size <= 128 else 2,
     )
     return out
 
 
-def merge(prefix: tuple[Any, Any], own: tuple[Any, Any], places: Any, width: int, query: Any) -> Any:
-    """The two parts of an attention as one, (R, T, H, d) in the query's number format.
+def go_on(
+    query: Any, prefix: tuple[Any, Any], own: tuple[Any, Any], starts: Any, places: Any, window: int | None, scale: float
+) -> Any:
+    """Attention of T new tokens of every row, (R, T, H, d) in the query's number format, where the prefix's part is known.
 
-    prefix: out (B, KV, W·G·T, d) and log-normaliser (B, KV, W·G·T), the rows of an image one after another; own: out
-    (R, KV, G·T, d) and log-normaliser (R, KV, G·T); places (R,): image · W + which of its rows; query (R, H, T, d).
+    query (R, H, T, d); prefix: out (B, KV, W, G, T, d) and log-normaliser (B, KV, W, G, T) over the images' keys; own: keys and
+    values (R, KV, S, d), the last T those of the query, seen causally; starts (R,) int32: the first of them that is no padding;
+    places (R,): image · W + which of its rows; window: how far back a query sees, in tokens, or all. The same softmax goes on,
+    so that nothing is merged afterwards.
     """
     import triton
 
-    from palpate.models._hf_triton import merge_kernel
+    from palpate.models._hf_triton import own_kernel
 
     rows, heads, steps, size = query.shape
-    out, lse = prefix
-    other, other_lse = own
-    kv_heads, group = out.shape[1], heads // out.shape[1]
+    part, lse = prefix
+    keys, values = own
+    kv_heads, width, slots = keys.shape[1], part.shape[2], keys.shape[2]
+    group = heads // kv_heads
+    queries = min(MOST_QUERIES, max(16, triton.next_power_of_2(steps * group)))
     whole = query.new_empty(rows, steps, heads, size)
-    merge_kernel[(rows * steps,)](
-        *(out, lse, other, other_lse, places, whole),
-        *(width, steps),
-        *(out.stride(0), out.stride(1), out.stride(2), lse.stride(0), lse.stride(1)),
-        *(other.stride(0), other.stride(1), other.stride(2), other_lse.stride(0), other_lse.stride(1)),
+    own_kernel[(rows * kv_heads, triton.cdiv(steps, queries // group))](
+        *(query, keys, values, part, lse, places, starts, whole),
+        *(scale * 1.4426950408889634, width, steps, slots, window or slots),
+        *query.stride()[:3],
+        *keys.stride()[:3],
+        *values.stride()[:3],
+        *part.stride()[:5],
+        *lse.stride(),
         KV=kv_heads,
         GROUP=group,
-        HEADS=triton.next_power_of_2(heads),
         SIZE=size,
-        num_warps=4,
+        QUERIES=queries,
+        KEYS=32,
+        num_warps=8 if size > 128 else 4,
+        num_stages=2,
     )
     return whole
 

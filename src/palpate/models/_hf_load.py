@@ -80,10 +80,25 @@ def load(checkpoint: Checkpoint, settings: Settings) -> Loaded:
     model.generation_config = transformers.GenerationConfig(eos_token_id=sorted(eos) or None, pad_token_id=pad, do_sample=False)
     own_template = getattr(processor, "chat_template", None) or tokenizer.chat_template
     template = settings.chat_template or own_template or settings.fallback_template
+    if settings.vision_attention:
+        _attend_in_tower(model, settings)
     in_order(model)
     fused = fuse(model) if settings.compiled else None
     facts = (device, dtype, causal, checkpoint.architecture, template, eos, pad)
     return Loaded(model, processor, tokenizer, *facts, unrepeated_of(settings), fused)
+
+
+def _attend_in_tower(model: Any, settings: Settings) -> None:
+    """The vision tower attends as the study says, the language model as it did. Raises ModelError where that cannot be."""
+    wanted, vision = settings.vision_attention, getattr(model.config, "vision_config", None)
+    if vision is None:
+        raise ModelError(f"vision_attention = {wanted!r}: it has no vision tower", where=settings.path)
+    try:
+        model.set_attn_implementation({"vision_config": wanted})
+    except CAUSES as fault:
+        raise ModelError(f"vision_attention = {wanted!r} cannot be used: {_first_line(fault)}", where=settings.path) from fault
+    if vision._attn_implementation != wanted:
+        raise ModelError(f"its vision tower does not take vision_attention = {wanted!r}", where=settings.path)
 
 
 def _own_gpu(device: str) -> str:

@@ -133,6 +133,7 @@ class HFModel:
             "generation": dict(settings.generation),
             "dtype": dtype,
             "attention": settings.attn_implementation or "default",
+            **({"vision_attention": settings.vision_attention} if settings.vision_attention else {}),
         }
         if settings.twin == "random":
             what |= {"twin": settings.twin, "twin_seed": settings.seed}

@@ -23,6 +23,8 @@ OPTIONS: Mapping[str, str] = {
     "dtype": "auto (float32 on CPU, bfloat16 on CUDA), float32, bfloat16 or float16",
     "device": "auto (CUDA where there is one, else CPU), or a torch device such as cuda:1",
     "attn_implementation": "eager, sdpa, flash_attention_2… (default: what transformers chooses)",
+    "vision_attention": "the same for the vision tower alone: flash_attention_4, of the package flash-attn-4, is faster for SigLIP "
+    "on GPUs from Hopper on (default: that of attn_implementation)",
     "trust_remote_code": "run Python code that comes with the checkpoint; also needs PALPATE_TRUST_CODE=1 (default false)",
     "pickled_weights": "true: read weights of the old kind (.bin), a pickle, where there are no safetensors (default false)",
     "text_only": "true: never show it an image, also where it could see one (default: true for a language model, else false)",
@@ -57,6 +59,7 @@ class Settings:
     dtype: str = "auto"
     device: str = "auto"
     attn_implementation: str | None = None
+    vision_attention: str | None = None
     trust_remote_code: bool = False
     pickled_weights: bool = False
     text_only: bool | None = None
@@ -113,6 +116,7 @@ def settings_from(spec: ModelSpec) -> Settings:
         dtype=one_of(spec, "dtype", DTYPES),
         device=text(spec, "device") or "auto",
         attn_implementation=text(spec, "attn_implementation"),
+        vision_attention=text(spec, "vision_attention"),
         trust_remote_code=_trusted(spec),
         pickled_weights=one_of(spec, "pickled_weights", (False, True)),
         text_only=one_of(spec, "text_only", (False, True)) if "text_only" in spec.options else None,

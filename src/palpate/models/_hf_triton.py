@@ -76,34 +76,53 @@ def decode_kernel(
     tl.store(at, (found / total[:, None]).to(out.dtype.element_ty), mask=there[:, None])
 
 
-@triton.jit(do_not_specialize=["width", "steps"])
-def merge_kernel(
-    out, lse, other, other_lse, places, whole,
-    width, steps,
-    out_image, out_head, out_slot, lse_image, lse_head,
-    other_row, other_head, other_slot, other_lse_row, other_lse_head,
-    KV: tl.constexpr, GROUP: tl.constexpr, HEADS: tl.constexpr, SIZE: tl.constexpr,
+@triton.jit(do_not_specialize=["width", "steps", "slots", "window"])
+def own_kernel(
+    query, keys, values, part, lse, places, starts, whole,
+    scale, width, steps, slots, window,
+    query_row, query_head, query_step,
+    keys_row, keys_head, keys_slot, values_row, values_head, values_slot,
+    part_image, part_head, part_nth, part_group, part_step, lse_image, lse_head, lse_nth, lse_group, lse_step,
+    KV: tl.constexpr, GROUP: tl.constexpr, SIZE: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """``_hf_kernels.merge``: a program per row and step."""
-    row = (tl.program_id(0) // steps).to(tl.int64)
-    step = tl.program_id(0) % steps
+    """``_hf_kernels.go_on``: a program per row and key-value head, and per QUERIES of its queries."""
+    row = (tl.program_id(0) // KV).to(tl.int64)
+    head = tl.program_id(0) % KV
+    at_once: tl.constexpr = QUERIES // GROUP
+    first = tl.program_id(1) * at_once
+    order = tl.arange(0, QUERIES)
+    step, group = first + order // GROUP, order % GROUP
+    there = (order < at_once * GROUP) & (step < steps)
+    size = tl.arange(0, SIZE)
+    at = query + row * query_row + ((head * GROUP + group) * query_head + step * query_step)[:, None] + size[None, :]
+    asked = tl.load(at, mask=there[:, None], other=0.0)
+
     place = tl.load(places + row).to(tl.int64)
     image, nth = place // width, place % width
-    heads = tl.arange(0, HEADS)
-    there = heads < KV * GROUP
-    kv, within = heads // GROUP, (heads % GROUP) * steps + step
-    size = tl.arange(0, SIZE)
-    slot = nth * GROUP * steps + within
-    one = tl.load(lse + image * lse_image + kv * lse_head + slot, mask=there, other=0.0)
-    two = tl.load(other_lse + row * other_lse_row + kv * other_lse_head + within, mask=there, other=0.0)
-    most = tl.maximum(one, two)
-    first, second = tl.exp(one - most), tl.exp(two - most)
-    mask = there[:, None]
-    a = tl.load(out + (image * out_image + kv * out_head + slot * out_slot)[:, None] + size[None, :], mask=mask, other=0.0)
-    b = tl.load(other + (row * other_row + kv * other_head + within * other_slot)[:, None] + size[None, :], mask=mask, other=0.0)
-    both = (a.to(tl.float32) * first[:, None] + b.to(tl.float32) * second[:, None]) / (first + second)[:, None]
-    at = whole + ((row * steps + step) * (KV * GROUP) + heads)[:, None] * SIZE + size[None, :]
-    tl.store(at, both.to(whole.dtype.element_ty), mask=mask)
+    at = lse + image * lse_image + head * lse_head + nth * lse_nth + group * lse_group + step * lse_step
+    so_far = tl.load(at, mask=there, other=0.0)
+    at = part + image * part_image + head * part_head + nth * part_nth
+    at += (group * part_group + step * part_step)[:, None] + size[None, :]
+    found = tl.load(at, mask=there[:, None], other=0.0).to(tl.float32)
+    total = tl.where(so_far == float("-inf"), 0.0, 1.0)
+    most = tl.maximum(so_far * 1.4426950408889634, -1e30)  # finite, or a block of which nothing is seen would give NaN
+
+    own = slots - steps + step
+    start = tl.load(starts + row)
+    last = tl.minimum(slots - steps + first + at_once, slots)
+    key_at = keys + row * keys_row + head * keys_head
+    value_at = values + row * values_row + head * values_head
+    for block in range(0, last, KEYS):
+        slot = block + tl.arange(0, KEYS)
+        inside = slot < last
+        key = tl.load(key_at + slot[None, :] * keys_slot + size[:, None], mask=inside[None, :], other=0.0)
+        value = tl.load(value_at + slot[:, None] * values_slot + size[None, :], mask=inside[:, None], other=0.0)
+        apart = own[:, None] - slot[None, :]
+        # A padding token sees itself: its softmax is of something, and its state a number.
+        allowed = ((apart >= 0) & (apart < window) & (slot >= start)[None, :]) | (apart == 0)
+        most, total, found = seen(tl.dot(asked, key) * scale, allowed & inside[None, :], value, most, total, found)
+    at = whole + (((row * steps + step) * KV + head) * GROUP + group)[:, None] * SIZE + size[None, :]
+    tl.store(at, (found / total[:, None]).to(whole.dtype.element_ty), mask=there[:, None])
 
 
 @triton.jit(do_not_specialize=["epsilon"])

@@ -240,6 +240,7 @@ def test_large_weights_are_sampled_to_the_last_byte(folder, monkeypatch) -> None
         {"temperature": 0.5},
         {"dtype": "bfloat16"},
         {"attn_implementation": "eager"},
+        {"vision_attention": "eager"},
         {"chat_template": "{{ other }}"},
         {"text_only": True},
     ],

@@ -64,20 +64,38 @@ def test_a_decoding_step_is_one_softmax_over_prefix_and_own_tokens(kv, group, si
         torch.testing.assert_close(found[row, 0], by_the_book(query[row, :, 0], keys, values, 0.3), atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kv", "group", "size", "counts"), [(2, 2, 32, [3, 1, 2]), (1, 7, 16, [2, 2])])
-def test_two_parts_are_merged_by_their_normalisers(kv, group, size, counts) -> None:
+@pytest.mark.parametrize(
+    ("kv", "group", "size", "counts", "steps", "slots", "window"),
+    [
+        (2, 2, 32, [3, 1, 2], 3, 3, None),
+        (1, 7, 16, [2, 2], 20, 20, None),  # an image's queries in several programs
+        (2, 1, 16, [1, 3], 5, 75, None),  # keys of tokens before, in several blocks
+        (1, 2, 16, [2, 1], 40, 90, 8),  # a window that hides most of them
+    ],
+)
+def test_attention_goes_on_over_own_tokens_where_the_prefix_has_left_it(kv, group, size, counts, steps, slots, window) -> None:
     torch.manual_seed(1)
-    steps, width, images, rows = 3, max(counts), len(counts), sum(counts)
+    width, images, rows, heads = max(counts), len(counts), sum(counts), kv * group
     _, _, places = rows_of_images(counts)
-    out, lse = torch.randn(images, kv, width * group * steps, size), torch.randn(images, kv, width * group * steps) * 4
-    other, other_lse = torch.randn(rows, group * steps, kv, size).transpose(1, 2), torch.randn(rows, kv, group * steps) * 4
-    lse[0, :, :steps] = float("-inf")  # a window that sees nothing of the prefix
-    found = _hf_kernels.merge((out, lse), (other, other_lse), places, width, torch.randn(rows, kv * group, steps, size))
-    table = out.view(images, kv, width, group, steps, size).permute(0, 2, 1, 3, 4, 5).reshape(-1, kv * group, steps, size)[places]
-    weights = lse.view(images, kv, width, group, steps).permute(0, 2, 1, 3, 4).reshape(-1, kv * group, steps)[places]
-    share = torch.sigmoid(weights - other_lse.reshape(rows, kv * group, steps))[..., None]
-    wanted = table * share + other.reshape(rows, kv * group, steps, size) * (1 - share)
-    torch.testing.assert_close(found, wanted.transpose(1, 2), atol=2e-6, rtol=1e-5)
+    query = torch.randn(rows, steps, heads, size).transpose(1, 2)
+    own = tuple(torch.randn(rows, kv, slots + 2, size)[:, :, :slots] for _ in range(2))
+    part = torch.randn(images, kv, group, width, steps, size).transpose(2, 3)
+    lse = (torch.randn(images, kv, group, width, steps) * 4).transpose(2, 3)
+    lse[0, :, 0, :, : steps // 2] = float("-inf")  # a window that sees nothing of the prefix
+    part[lse == float("-inf")] = 0.0
+    starts = torch.randint(0, slots - steps + 2, (rows,), dtype=torch.int32)
+    found = _hf_kernels.go_on(query, (part, lse), own, starts, places, window, 0.3)
+    assert found.shape == (rows, steps, heads, size)
+    at, slot = torch.arange(slots - steps, slots)[:, None], torch.arange(slots)[None]
+    for row in range(rows):
+        keys, values = (states[row].repeat_interleave(group, 0) for states in own)
+        seen = ((slot <= at) & (slot >= starts[row]) & (at - slot < (window or slots))) | (slot == at)
+        scores = (torch.einsum("htd,hnd->htn", query[row], keys) * 0.3).masked_fill(~seen, float("-inf"))
+        image, nth = divmod(int(places[row]), width)
+        before = lse[image, :, nth].reshape(heads, steps, 1)
+        weights = torch.cat([before, scores], -1).softmax(-1)
+        whole = weights[..., 1:] @ values + weights[..., :1] * part[image, :, nth].reshape(heads, steps, size)
+        torch.testing.assert_close(found[row], whole.transpose(0, 1), atol=2e-6, rtol=1e-5)
 
 
 def test_which_queries_the_kernels_take() -> None:
@@ -115,7 +133,7 @@ def test_answers_are_those_of_repeated_caches(family, compiled, build, images, m
     monkeypatch.setattr(_hf_step, "WORTH", 2)
     monkeypatch.setattr(torch, "compile", lambda f: f)
     taken = []
-    for name in ("decode", "merge"):
+    for name in ("decode", "go_on"):
         own = getattr(_hf_kernels, name)
         monkeypatch.setattr(_hf_kernels, name, lambda *given, own=own, name=name: taken.append(name) or own(*given))
     stimuli = images(2, TWO)
@@ -124,7 +142,7 @@ def test_answers_are_those_of_repeated_caches(family, compiled, build, images, m
     monkeypatch.setattr(_hf_kernels, "usable", lambda *_: True)
     given = build(family, attend="unrepeated", compiled=compiled, **settings).ask(stimuli)
     assert [[a.text for a in row] for row in given] == [[a.text for a in row] for row in wanted]
-    assert set(taken) == {"decode", "merge"}
+    assert set(taken) == {"decode", "go_on"}
 
 
 def test_a_family_that_caps_its_scores_is_decoded_in_two_parts(build, without_image, monkeypatch) -> None:

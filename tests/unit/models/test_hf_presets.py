@@ -229,6 +229,28 @@ def test_quantising_is_asked_of_transformers_as_it_wants_it(monkeypatch) -> None
 
 
 @pytest.mark.local
+@pytest.mark.parametrize("family", ["llava", "gemma3", "qwen2_vl", "idefics3"])
+def test_the_tower_may_attend_in_a_way_of_its_own(family, build, images) -> None:
+    model, plain = build(family, vision_attention="eager"), build(family)
+    assert [a.text for a in model.ask(images(1))[0]] == [a.text for a in plain.ask(images(1))[0]]
+    config = model._loaded().loaded.model.config
+    own = plain._loaded().loaded.model.config
+    assert config.vision_config._attn_implementation == "eager" != own.vision_config._attn_implementation
+    assert config.get_text_config()._attn_implementation == own.get_text_config()._attn_implementation == "sdpa"
+
+
+@pytest.mark.local
+@pytest.mark.parametrize(
+    ("family", "wanted", "said"),
+    [("reader", "eager", "no vision tower"), ("llava", "flash_attention_4", "cannot be used"), ("llava", "telepathy", "cannot be")],
+)
+def test_a_way_in_which_the_tower_cannot_attend_is_refused(family, wanted, said, build, images, without_image) -> None:
+    model = build(family, vision_attention=wanted)
+    with pytest.raises(ModelError, match=said):
+        model.ask([without_image(0)] if family == "reader" else images(1))
+
+
+@pytest.mark.local
 @pytest.mark.parametrize("family", ["llava", "gemma3", "qwen2_vl", "idefics3", "reader"])
 def test_compiling_reaches_every_layer_and_changes_no_answer(family, build, images, without_image, monkeypatch) -> None:
     torch = pytest.importorskip("torch")

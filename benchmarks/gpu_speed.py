@@ -6,7 +6,7 @@ LLaVA-1.6-Mistral-7B and Gemma-3-4B in their real sizes with random weights: the
 nothing is downloaded. Every answer has exactly ``--new`` tokens. Images are PIL images; their preprocessing is part of the time
 on every side. The loop asks one prompt on one image at a time, as published evaluation code does, on ``--loop-images`` images.
 ``flash`` is ``compiled`` with the vision tower through flash-attn-4, which must be installed. vLLM is asked everything at once, and
-primed: the first prompt of every image goes first. Prints a table and writes build/gpu_speed.json. ``--size tiny`` is for testing it.
+primed: the first prompt of every image goes first. Prints a table and writes build/gpu_speed.json. ``--size tiny``: to test it.
 """
 
 from __future__ import annotations

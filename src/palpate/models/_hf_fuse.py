@@ -26,14 +26,10 @@ SHAPES = 64
 
 @dataclass(slots=True)
 class Fused:
-    """``rotary``: (the family's module, its function compiled); ``captured``: a step has been, so all that it needs is built.
-
-    ``aside``: the stream on which steps are captured.
-    """
+    """``rotary``: (the family's module, its function compiled); ``captured``: a step has been, so all that it needs is built."""
 
     rotary: tuple[tuple[Any, Callable[..., Any]], ...]
     captured: bool = False
-    aside: Any = None
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -108,7 +108,7 @@ def go_on(
         SIZE=size,
         QUERIES=queries,
         KEYS=32,
-        num_warps=8 if size > 128 else 4,
+        num_warps=4,
         num_stages=2,
     )
     return whole

@@ -7,6 +7,7 @@ in a tensor, and rows that have ended stay until half have.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from palpate.models import _hf_kernels
@@ -101,10 +102,19 @@ class Step:
         import torch
 
         graph, device = torch.cuda.CUDAGraph(), self.slot.device
-        if self.fused.aside is None:  # PyTorch's own is of whichever GPU captured first in this process
-            self.fused.aside = torch.cuda.Stream(device)
         # "thread_local": threads that prepare images allocate meanwhile, which else is an error there, and of the capture.
-        captured = torch.cuda.graph(graph, stream=self.fused.aside, capture_error_mode="thread_local")
+        captured = torch.cuda.graph(graph, stream=_aside(device), capture_error_mode="thread_local")
         with torch.cuda.stream(torch.cuda.current_stream(device)), captured:  # one that fails leaves its stream the current one
             self.out = self._run()
         self.graph = graph
+
+
+@cache
+def _aside(device: Any) -> Any:
+    """The stream on which a GPU's steps are captured: PyTorch's own is of whichever GPU captured first in this process.
+
+    One for all models: the libraries keep 32 MB to work in for every stream they were called on.
+    """
+    import torch
+
+    return torch.cuda.Stream(device)

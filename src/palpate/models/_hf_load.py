@@ -94,7 +94,8 @@ def _attend_in_tower(model: Any, settings: Settings) -> None:
     if vision is None:
         raise ModelError(f"vision_attention = {wanted!r}: it has no vision tower", where=settings.path)
     try:
-        model.set_attn_implementation({"vision_config": wanted})
+        with _quiet_and_offline():
+            model.set_attn_implementation({"vision_config": wanted})
     except CAUSES as fault:
         raise ModelError(f"vision_attention = {wanted!r} cannot be used: {_first_line(fault)}", where=settings.path) from fault
     if vision._attn_implementation != wanted:

@@ -209,6 +209,30 @@ def test_memory_is_let_go_between_batches_and_at_the_end(family, build, images) 
     assert left <= empty + (held[1] - empty) / 4
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_does_not_fit_into_memory_is_halved_and_nothing_is_lost(compiled, build, images, monkeypatch) -> None:
+    if DEVICE == "cpu":
+        pytest.skip("there is no device memory")
+    settings = {"device": DEVICE, "dtype": "float32", "attend": "unrepeated", "max_new_tokens": 16, "min_new_tokens": 16}
+    model, stimuli = build("llava_next", images_at_once=8, compiled=compiled, **settings), images(8)
+    wanted = [[a.text for a in row] for row in model.ask(stimuli)]
+    torch.cuda.reset_peak_memory_stats()
+    model.ask(stimuli)
+    need = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+    torch.cuda.empty_cache()
+    sizes, own = [], type(model)._run
+    monkeypatch.setattr(type(model), "_run", lambda self, ready, batch: sizes.append(len(batch)) or own(self, ready, batch))
+    whole = torch.cuda.get_device_properties(DEVICE).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.6 * need) / whole)
+    try:
+        answers = model.ask(stimuli)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert [[a.text for a in row] for row in answers] == wanted
+    assert sizes[0] == 8
+    assert min(sizes) < 8
+
+
 @pytest.mark.parametrize("bits", ["int8", "nf4"])
 def test_quantised_weights_answer(bits, build, images) -> None:
     pytest.importorskip("bitsandbytes")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from palpate.errors import ModelError
 from palpate.models import _hf_identity as identity
+from palpate.models._hf_faults import FAULTS, MEMORY, cause_of, let_go
 from palpate.models._hf_memory import AtOnce, images_at_once
 from palpate.models._hf_presets import BY_PATH, protocol_warnings
 from palpate.models._hf_settings import Settings
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 64
 """Questions without an image that go together. Part of what shapes a batch: changing it raises ADAPTER_VERSION."""
-BATCHES = 3
-"""Raised where the parts of a batch, or how its steps are decoded, change shape: rounding in half precision follows shapes."""
-FAULTS = (ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, OSError)
-"""What a processor or a forward pass raises for one question it cannot take."""
+BATCHES = 4
+"""Raised where the parts of a batch, how its steps are decoded, or a kernel changes: rounding in half precision follows them."""
 
 
 @dataclass(slots=True)
@@ -308,25 +307,33 @@ class HFModel:
     def _answer(self, ready: Ready, batch: list[Stimulus]) -> list[list[Answer]]:
         """The batch's answers. What does not fit into memory is halved; what fails together is tried apart."""
         started = time.perf_counter()
-        try:
-            rows = self._run(ready, batch)
-        except FAULTS as fault:
-            memory = _out_of_memory(fault)
-            if memory and ready.loaded.device.startswith("cuda"):
-                import_module("torch").cuda.empty_cache()
-            if len(batch) > 1:
-                half = len(batch) // 2
-                return self._answer(ready, batch[:half]) + self._answer(ready, batch[half:])
-            trials = batch[0].block.trials
-            if memory and len(trials) > 1:
-                half = len(trials) // 2
-                parts = (_with_trials(batch[0], trials[:half]), _with_trials(batch[0], trials[half:]))
-                return [[answer for part in parts for answer in self._answer(ready, [part])[0]]]
-            cause = "out of memory" if memory else f"{type(fault).__name__}: {str(fault).strip()[:300]}"
-            return [[Answer(Status.ERROR, error=cause) for _ in trials]]
+        rows, cause = self._tried(ready, batch)
+        if rows is None:
+            return self._apart(ready, batch, cause)
         seconds = (time.perf_counter() - started) / max(sum(map(len, rows)), 1)
         finished = iter(self._finished(ready, [row for one in rows for row in one], seconds))
         return [[next(finished) for _ in one] for one in rows]
+
+    def _tried(self, ready: Ready, batch: list[Stimulus]) -> tuple[list[list[Row]] | None, str]:
+        """The batch's rows; or None, and why, once nothing is left of the fault: half a batch needs the memory."""
+        try:
+            return self._run(ready, batch), ""
+        except FAULTS as fault:
+            cause = cause_of(fault)
+        if cause == MEMORY:
+            let_go(ready.loaded.device)
+        return None, cause
+
+    def _apart(self, ready: Ready, batch: list[Stimulus], cause: str) -> list[list[Answer]]:
+        """A batch that failed in halves: of its images; where there is one, and memory is short, of its questions."""
+        trials, half = batch[0].block.trials, len(batch) // 2
+        if half:
+            return self._answer(ready, batch[:half]) + self._answer(ready, batch[half:])
+        if cause == MEMORY and len(trials) > 1:
+            half = len(trials) // 2
+            parts = (_with_trials(batch[0], trials[:half]), _with_trials(batch[0], trials[half:]))
+            return [[answer for part in parts for answer in self._answer(ready, [part])[0]]]
+        return [[Answer(Status.ERROR, error=cause) for _ in trials]]
 
     def _run(self, ready: Ready, batch: list[Stimulus]) -> list[list[Row]]:
         rows = [self._rows(ready, stimulus) for stimulus in batch]
@@ -433,8 +440,3 @@ def _only(stimulus: Stimulus, prompts: Sequence[Prompt]) -> Stimulus:
 def _with_trials(stimulus: Stimulus, trials: tuple[Trial, ...]) -> Stimulus:
     block = stimulus.block
     return Stimulus(Block(block.model, block.task, block.case, block.perturbation, trials), stimulus.image)
-
-
-def _out_of_memory(fault: BaseException) -> bool:
-    words = str(fault).lower()
-    return type(fault).__name__ == "OutOfMemoryError" or "not enough memory" in words or "can't allocate memory" in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import weakref
 from dataclasses import replace
 from functools import wraps
 
@@ -217,6 +218,28 @@ def test_out_of_memory_halves_the_batch_and_goes_on(inference, build, images, mo
     assert [[a.text for a in row] for row in given] == [[a.text for a in row] for row in wanted]
     room = 0
     assert {(a.status, a.error) for row in model.ask(stimuli) for a in row} == {(Status.ERROR, "out of memory")}
+
+
+def test_what_a_failed_pass_held_is_let_go_before_its_half_is_asked(build, images, monkeypatch) -> None:
+    """A fault's traceback holds every tensor of the pass, and a captured step and its state hold each other."""
+    model, stimuli = build("llava", images_at_once=2), images(2)
+    held, own = [], type(model)._run
+
+    class Tensor:
+        """Stands for gigabytes."""
+
+    def run(self, ready, batch):
+        assert all(one() is None for one in held)
+        if len(batch) > 1:
+            large = Tensor()
+            large.itself = large
+            held.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return own(self, ready, batch)
+
+    monkeypatch.setattr(type(model), "_run", run)
+    assert not any(a.error for row in model.ask(stimuli) for a in row)
+    assert held
 
 
 def test_an_image_the_processor_cannot_take_is_an_error_of_its_block_only(build, images) -> None:

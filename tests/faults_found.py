@@ -44,7 +44,7 @@ FAULTS = {
     ),
     "worker": Fault(
         "a worker is killed",
-        "`kill -9` of one of two worker processes at random moments: the run ends with one message, then is run again",
+        "`kill -9` of one of two worker processes at random moments: it is replaced, the run goes on",
         KILLS + "test_workers_killed_at_random_moments",
         100,
     ),

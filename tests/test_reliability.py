@@ -50,7 +50,7 @@ def test_messages_it_explains_are_those_of_the_program() -> None:
     page_text = (DOCS / "reliability.md").read_text(encoding="utf-8")
     for said in (
         "another run is writing here",
-        "a worker process ended",
+        "workers ended, one after another",
         "the ledger cannot be used",
         "the run folder cannot be written",
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from palpate.errors import ModelError
 from palpate.nouns import Answer, Block, Status, Stimulus
-from palpate.parts import ChecksItself, FeatureRequest, Features, LooksInside, MaskedImage, Model
+from palpate.parts import ChecksItself, FeatureRequest, Features, LooksAhead, LooksInside, MaskedImage, Model
 from palpate.registry import part
 
 
@@ -64,6 +65,16 @@ def look_at(
             )
         answers[i], features[i] = found, inside
     return answers, features
+
+
+def announce(model: Model, following: Future[Any] | None, requests: Mapping[str, FeatureRequest]) -> None:
+    """Tell a model that looks ahead what comes after the next it is asked, where that is open; a fault waits for its turn."""
+    if following is None or requests or not isinstance(model, LooksAhead):
+        return
+    if following.done() and not following.cancelled() and following.exception() is None:
+        ready = following.result()
+        if isinstance(ready, Opened):
+            model.expect([stimulus for _, stimulus in ready.shown])
 
 
 def _shown(

@@ -16,18 +16,20 @@ from itertools import chain
 from typing import Any
 
 from palpate.errors import RunError
-from palpate.executors._contract import BOTH, Batch, Looked, OnStep
-from palpate.executors._ray_flow import Flow, Lost, Task
-from palpate.executors._ray_worker import Missing, Told, Worker
+from palpate.executors._contract import BOTH, Batch, Looked, OnStep, over
+from palpate.executors._flow import Flow, Lost, Task
+from palpate.executors._ray_worker import RayWorker
 from palpate.executors._served import ServedModels
 from palpate.executors._shipping import Shipped, Shipping
+from palpate.executors._worker import CALLS, Missing, Told
 from palpate.nouns import Answer, Block
 from palpate.parts import Allowance, ChecksItself, FeatureRequest, ModelSpec
 from palpate.registry import part
 
 PATIENCE = 900.0
 """Seconds without any worker before the driver gives up: a cluster that grows takes minutes to bring up a machine."""
-FEW_SECONDS = 5.0
+SOON = 1.0
+"""Seconds after which the driver looks whether it is to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class RayExecutor(ServedModels):
         self._sends = False  # whether workers were found that cannot open the study's images
         self._workers: dict[Any, Any] = {}
         self._model: tuple[ModelSpec, dict[str, float]] | None = None
+        self._alone: float | None = None  # since when there is no worker
         self.replaced = self.sent = 0  # workers that ended, and images put into the object store
 
     def run(
@@ -79,7 +82,7 @@ class RayExecutor(ServedModels):
         """The same, with the inner states of images whose task has a request, one entry per Block."""
 
         def submit(worker: Any, task: Task[Batch]) -> Any:
-            return worker.look.remote(task.given, requests, tuple(task.images), *task.images.values())
+            return worker.look.remote(task.number, model, task.given, requests, tuple(task.images), *task.images.values())
 
         for batch, (answers, features) in self._flow(model, submit, batches):
             yield batch, answers, features
@@ -94,7 +97,7 @@ class RayExecutor(ServedModels):
             on_step(BOTH)
 
         def submit(worker: Any, task: Task[Batch]) -> Any:
-            return worker.check.remote(task.given, tuple(task.images), *task.images.values())
+            return worker.check.remote(model, task.given, tuple(task.images), *task.images.values())
 
         ((_, found),) = self._flow(model, submit, [blocks])
         return dict(found)
@@ -120,7 +123,7 @@ class RayExecutor(ServedModels):
         count = self._prepare(model)
         flow: Flow[Batch] = Flow(self, self._workers, count, submit, self._send, f"model {model.name!r}")
         try:
-            yield from flow.run(chain((first,), source))
+            yield from flow.run(chain((first,), source), lambda: over(given))
         finally:
             self.replaced += flow.replaced
 
@@ -131,23 +134,29 @@ class RayExecutor(ServedModels):
         assert self._model is not None
         spec, takes = self._model
         given = {"num_cpus": takes["CPU"], "num_gpus": takes["GPU"], "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        worker = self._actor.options(**given).remote(self.seed)
+        worker = self._actor.options(**given, max_concurrency=CALLS).remote(self.seed)
         return worker, worker.start.remote(spec, self._identities.get(spec))
 
     def kill(self, worker: Any) -> None:
         """End an actor, dead or alive."""
         self._ray.kill(worker, no_restart=True)
 
+    def take_back(self, worker: Any, number: int) -> None:
+        """Have an actor give back what it has not begun."""
+        if worker in self._workers:
+            worker.take_back.remote(number)
+
     def wait(self, references: list[Any]) -> list[Any]:
-        """The calls that are done, at least one. Raises RunError where no worker starts in the time a cluster takes to grow."""
-        begun = time.monotonic()
-        while True:
-            done, _ = self._ray.wait(references, num_returns=1, timeout=FEW_SECONDS)
-            if done:
-                ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
-                return list(ready)
-            if not self.pids() and time.monotonic() - begun > self.settings.patience:
-                raise self._no_room()
+        """The calls that are done. Raises RunError where no worker starts in the time a cluster takes to grow."""
+        done, _ = self._ray.wait(references, num_returns=1, timeout=SOON)
+        if done or self.pids():
+            self._alone = None
+        elif self._alone is None:
+            self._alone = time.monotonic()
+        elif time.monotonic() - self._alone > self.settings.patience:
+            raise self._no_room()
+        ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0) if done else ([], [])
+        return [reference for reference in references if reference in set(ready)]
 
     def result(self, reference: Any) -> Any:
         """What a call gave. Raises Lost where its worker, or an image it was sent, has gone."""
@@ -214,7 +223,7 @@ class RayExecutor(ServedModels):
             except (ConnectionError, ValueError, RuntimeError) as fault:
                 raise self._unreachable(fault) from None
             self._own = True
-        self._ray, self._actor = ray, ray.remote(Worker)
+        self._ray, self._actor = ray, ray.remote(RayWorker)
 
     def _unreachable(self, fault: Exception) -> RunError:
         return RunError(

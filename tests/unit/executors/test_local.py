@@ -16,7 +16,6 @@ import pytest
 
 from palpate import registry
 from palpate.errors import ModelError
-from palpate.executors import local
 from palpate.executors._work import answer, present
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block, Perturbation, Status, Stimulus
@@ -72,16 +71,16 @@ def test_closing_ends_the_workers_at_once(study: Study) -> None:
     running = executor.run(slow, batches(study))
     quick = executor.run(replace(slow, options={}), batches(study))
     next(quick)
-    assert executor._pool is not None
-    workers = list(executor._pool._processes.values())
+    assert executor._processes is not None
+    workers = [child.process for child in executor._processes.workers]
     assert 1 <= len(workers) <= 2
-    executor._pool.submit(local._in_worker, slow, batches(study)[0], 0)
+    for n, child in enumerate(executor._processes.workers):
+        executor._processes.call(child, "look", -n, slow, batches(study)[0], {})
     quick.close()
     running.close()
     executor.close()  # would take three minutes if it waited
     for worker in workers:
-        worker.join(60)
-        assert not worker.is_alive()
+        assert worker.exitcode is not None
 
 
 def test_a_fault_in_a_worker_arrives_whole(study: Study) -> None:
@@ -217,9 +216,9 @@ def test_a_worker_that_is_killed(mortal: Path, small_study: Path, tmp_path: Path
     with palpate("ask", small_study, "--out", tmp_path / "run", env=env) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
-    assert "a worker process ended" in errors
+    assert "5 workers ended, one after another, at the same images" in errors
     assert "model 'base'" in errors
-    assert "run the same command again" in errors
+    assert "the same command goes on" in errors
     assert "Traceback" not in errors
     with RunFolder(tmp_path / "run").ledger() as ledger:
         kept = list(ledger.texts())

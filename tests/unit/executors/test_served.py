@@ -91,7 +91,7 @@ def test_side_by_side_and_in_order(served: Served, batches: list[list[Block]]) -
     assert [batch for batch, _ in found] == batches
     assert all({a.text for a in given[0]} == {batch[0].case.id} for batch, given in found)
     assert 1 < served.most <= 3
-    assert executor._pool is None  # no process was started
+    assert executor._processes is None  # no process was started
     assert served.allowance is None
     assert executor.observed(SPEC)["closed"] >= 1
     assert executor.observed(ModelSpec("other", "served")) == {}

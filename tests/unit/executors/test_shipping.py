@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from palpate.errors import ModelError
-from palpate.executors._ray_worker import Missing, Told, Worker
+from palpate.executors._ray_worker import RayWorker
 from palpate.executors._shipping import Opened, OpenedMasked, Shipped, Shipping, opened, shipped
 from palpate.executors._work import look
+from palpate.executors._worker import Missing, Told
 from palpate.nouns import Block, Case, Perturbation, Status
 from palpate.parts import MaskedImage, ModelSpec
 from palpate.stages.plan import Plan, plan
@@ -136,8 +137,8 @@ def planned(small_study: Path) -> Plan:
     return plan(Study.load(small_study))
 
 
-def started(planned: Plan, seed: int = 3) -> Worker:
-    worker = Worker(seed)
+def started(planned: Plan, seed: int = 3) -> RayWorker:
+    worker = RayWorker(seed)
     model = planned.study.models[0]
     told = worker.start(model, planned.fingerprints[model.name].identity)
     assert isinstance(told, Told)
@@ -146,21 +147,21 @@ def started(planned: Plan, seed: int = 3) -> Worker:
 
 def test_a_worker_answers_as_is_answered_here(planned: Plan) -> None:
     blocks = [replace(b, perturbation=Perturbation("gaussian_noise", 2)) for b in planned.blocks(planned.study.models[0])][:3]
-    worker = started(planned)
-    here = look(worker._loaded, blocks, 3, {})
-    assert worker.look(blocks, {}, ()) == here
+    worker, spec = started(planned), planned.study.models[0]
+    here = look(worker._made(spec), blocks, 3, {})
+    assert worker.look(1, spec, blocks, {}, ()) == here
     sent = [shipped(b.case) for b in blocks[1:]]
     hidden = [blocks[0], *(replace(b, case=replace(b.case, image=Drawn(OSError()))) for b in blocks[1:])]
-    assert worker.look(hidden, {}, ()) == Missing((1, 2))
-    assert worker.look(hidden, {}, (1, 2), *sent) == here
-    assert worker.check(hidden, ()) == Missing((1, 2))
-    assert worker.check(hidden, (1, 2), *sent) == {}
+    assert worker.look(2, spec, hidden, {}, ()) == Missing((1, 2))
+    assert worker.look(3, spec, hidden, {}, (1, 2), *sent) == here
+    assert worker.check(spec, hidden, ()) == Missing((1, 2))
+    assert worker.check(spec, hidden, (1, 2), *sent) == {}
 
 
 def test_an_image_that_is_gone_everywhere_is_an_error_of_its_block_alone(planned: Plan) -> None:
     blocks = list(planned.blocks(planned.study.models[0]))[:2]
-    worker = started(planned)
-    found = worker.look(blocks, {}, (1,), shipped(case(Drawn(FileNotFoundError()))))
+    worker, spec = started(planned), planned.study.models[0]
+    found = worker.look(1, spec, blocks, {}, (1,), shipped(case(Drawn(FileNotFoundError()))))
     assert isinstance(found, tuple)
     assert {a.status for a in found[0][0]} == {Status.OK}
     assert {a.error for a in found[0][1]} == {"the image cannot be opened: FileNotFoundError"}
@@ -168,15 +169,15 @@ def test_an_image_that_is_gone_everywhere_is_an_error_of_its_block_alone(planned
 
 def test_a_model_is_made_once_and_another_takes_its_place(planned: Plan) -> None:
     worker = started(planned)
-    first = worker._loaded
+    first = worker._model
     assert isinstance(worker.start(planned.study.models[0], None), Told)
-    assert worker._loaded is first
+    assert worker._model is first
     assert isinstance(worker.start(planned.study.models[1], None), Told)
-    assert worker._loaded is not first
+    assert worker._model is not first
 
 
 def test_faults_are_given_back_whole(planned: Plan) -> None:
-    worker = Worker(0)
+    worker = RayWorker(0)
     fault = worker.start(ModelSpec("m", "scripted", {"accuracy": 7}), None)
     assert isinstance(fault, ModelError)
     assert isinstance(pickle.loads(pickle.dumps(fault)), ModelError)
@@ -186,7 +187,7 @@ def test_faults_are_given_back_whole(planned: Plan) -> None:
 def test_another_model_than_the_plans_is_refused(planned: Plan) -> None:
     model = planned.study.models[0]
     identity = dict(planned.fingerprints[model.name].identity)
-    fault = Worker(0).start(model, {**identity, "seed": 99, "weights": "w" * 100})
+    fault = RayWorker(0).start(model, {**identity, "seed": 99, "weights": "w" * 100})
     assert isinstance(fault, ModelError)
     assert "seed, weights differ (seed: 3 there, 99 here)" in fault.problem
-    assert isinstance(Worker(0).start(model, {**identity, "present": list(identity["present"])}), Told)  # as JSON they are one
+    assert isinstance(RayWorker(0).start(model, {**identity, "present": list(identity["present"])}), Told)  # as JSON they are one

@@ -22,7 +22,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from palpate.executors.local import WORKERS  # noqa: E402
+from palpate.executors._processes import WORKERS  # noqa: E402
 from palpate.models import _hf_ahead, _hf_apart  # noqa: E402
 from palpate.models._hf_ahead import PROCESSES, Ahead  # noqa: E402
 from palpate.models._hf_apart import LOST, SLOTS, Apart, memory, rounded, serve, start  # noqa: E402

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from palpate.executors.local import WORKER, WORKERS, _prepare
+from palpate.executors._processes import WORKER, WORKERS, _prepare
 from palpate.models import _hf_checks, _hf_load, _hf_plain
 from palpate.parts import FeatureRequest
 
@@ -37,17 +36,16 @@ def test_a_worker_takes_the_gpu_of_its_number(worker, device, count, own, monkey
     assert _hf_load._own_gpu(device) == own
 
 
-def test_workers_are_numbered_in_the_order_they_start(monkeypatch) -> None:
+def test_workers_know_their_number_and_how_many_they_are(monkeypatch) -> None:
     import os
 
-    started = multiprocessing.get_context("spawn").Value("i", 0)
     numbers = []
     for name in (WORKER, WORKERS, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("palpate.executors.local._end_with_parent", lambda: None)
-    for _ in range(3):
-        _prepare(3, started)
+    monkeypatch.setattr("palpate.executors._processes._end_with_parent", lambda: None)
+    for number in range(3):
+        _prepare(number, 3)
         numbers.append((os.environ[WORKER], os.environ[WORKERS]))
     assert numbers == [("0", "3"), ("1", "3"), ("2", "3")]
 

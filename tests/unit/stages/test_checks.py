@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import pytest
 
 from palpate import registry
 from palpate.errors import ModelError
+from palpate.executors._worker import Worker
 from palpate.executors.local import LocalExecutor
 from palpate.executors.ray_pool import RayExecutor, RaySettings
 from palpate.nouns import Answer, Status, Stimulus, Tally
@@ -184,8 +184,8 @@ def test_it_is_said_that_a_model_loads_and_tests_itself(
     told: list[str] = []
     monkeypatch.setattr(Careful, "load", lambda self: told.append("(loaded)"), raising=False)
     monkeypatch.setattr(Careful, "check", lambda self, stimuli: told.append("(checked)") or {})
-    monkeypatch.setattr(LocalExecutor, "_workers", lambda self: Here())
-    monkeypatch.setattr("palpate.executors.local._next", lambda waiting: (waiting[0][0], *waiting.popleft()[1].result()))
+    here = Here()
+    monkeypatch.setattr(LocalExecutor, "_workers", lambda self: here)
     planned = plan(replace(study, ask=replace(study.ask, workers=workers)))
     tallies: list[Tally] = []
 
@@ -203,17 +203,31 @@ def test_it_is_said_that_a_model_loads_and_tests_itself(
 
 
 class Here:
-    """A pool of processes that is this one."""
+    """Worker processes that are this one: a call is answered before it returns."""
 
-    def submit(self, work: Any, *given: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(work(*given))
-        return done
+    def __init__(self) -> None:
+        self.workers: dict[Any, Any] = {}
+        self.found: dict[int, Any] = {}
+        self.model: ModelSpec | None = None
 
-    def shutdown(self, **_: Any) -> None:
-        pass
+    def prepare(self, model: ModelSpec) -> None:
+        self.model = model
 
-    _processes: ClassVar[dict[int, Any]] = {}
+    def spawn(self) -> tuple[Worker, int]:
+        worker = Worker(0)
+        return worker, self.call(worker, "start", self.model, None)
+
+    def call(self, worker: Worker, method: str, *given: Any) -> int:
+        self.found[len(self.found)] = getattr(worker, method)(*given)
+        return len(self.found) - 1
+
+    def wait(self, references: list[int]) -> list[int]:
+        return references
+
+    def result(self, reference: int) -> Any:
+        return self.found[reference]
+
+    def take_back(self, worker: Worker, number: int) -> None: ...
 
 
 # ---------------------------------------------------------------- where the way of asking is part of the identity

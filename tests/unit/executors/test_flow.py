@@ -1,4 +1,4 @@
-"""Feeding workers: in order, bounded, nothing lost and nothing twice, whoever dies when. Ray's place is taken by a simulation."""
+"""Feeding workers: in order, bounded, nothing lost and nothing twice, whoever dies when. Workers are simulated."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from palpate.errors import ModelError, RunError
-from palpate.executors._ray_flow import AHEAD, AT_ONCE, MOST_ENDS, Flow, Lost, Task
-from palpate.executors._ray_worker import Missing, Told, same_versions, versions
+from palpate.executors._flow import AHEAD, MOST_ENDS, Flow, Lost, Task
+from palpate.executors._worker import AT_ONCE, Missing, TakenBack, Told, same_versions, versions
 from palpate.executors.ray_pool import RayExecutor, RaySettings
 from palpate.parts import ModelSpec
 
@@ -34,6 +34,9 @@ class Simulated:
     dead: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    back: set[int] = field(default_factory=set)
+    slow: frozenset[int] = frozenset()
     next: int = 0
     most: int = 0
 
@@ -60,9 +63,24 @@ class Simulated:
         self.most = max(self.most, held)
         return reference
 
+    def take_back(self, worker: int, number: int) -> None:
+        """Only what is not begun: a worker is at the first of its batches."""
+        own = [(reference, task) for reference, (w, task) in self.calls.items() if w == worker]
+        self.back |= {reference for reference, task in own[1:] if task.number == number}
+
+    def able(self, reference: int) -> bool:
+        """Whether this call may end now: a worker answers one batch after another, and gives back what it was told to."""
+        if reference in self.starts or reference in self.back or reference not in self.calls:
+            return True
+        worker = self.calls[reference][0]
+        first = next(r for r, (w, _) in self.calls.items() if w == worker and r not in self.back)
+        return reference == first and worker not in self.slow
+
     def wait(self, references: list[int]) -> list[int]:
         assert references, "nothing is under way, and the flow waits for it"
-        chosen = self.rng.sample(references, self.rng.randint(1, len(references)))
+        able = [reference for reference in references if self.able(reference)] or references[:1]
+        some = set(self.rng.sample(able, self.rng.randint(1, len(able))))
+        chosen = [reference for reference in references if reference in some]
         for reference in chosen:
             if reference in self.calls and (self.calls[reference][1].given == self.poison or self.rng.random() < self.death):
                 self.lost.add(reference)
@@ -76,6 +94,9 @@ class Simulated:
                 raise Lost
             return self.told
         worker, task = self.calls.pop(reference)
+        if reference in self.back and reference not in self.lost:
+            self.returned.append(task.given)
+            return TakenBack()
         if reference in self.lost:
             self.calls = {r: (w, t) for r, (w, t) in self.calls.items() if w != worker}
             raise Lost
@@ -244,3 +265,68 @@ def test_another_version_is_refused(told: tuple[str, str]) -> None:
     with pytest.raises(RunError, match=f"a worker runs Palpate {told[0]} on Python {told[1]}, this process {versions()[0]}"):
         same_versions(Told(1, told))
     same_versions(TOLD)
+
+
+# ---------------------------------------------------------------- handed ahead, and taken back
+
+
+def test_what_a_slow_worker_was_handed_ahead_is_answered_by_others() -> None:
+    class Slow(Simulated):
+        """The first worker never answers, until nothing else is left."""
+
+        def submit(self, worker: int, task: Task[int]) -> int:
+            self.slow = frozenset({min(self.workers)})
+            return super().submit(worker, task)
+
+        def wait(self, references: list[int]) -> list[int]:
+            before = len(self.asked)
+            done = super().wait(references)
+            if not [r for r in done if r not in self.calls or self.calls[r][0] not in self.slow]:
+                self.left = before
+            return done
+
+    cluster = Slow(1)
+    assert list(cluster.flow(3).run(range(12))) == [(i, 10 * i) for i in range(12)]
+    assert cluster.left == 11, "it held one when all others were answered"
+    assert sorted(cluster.asked) == list(range(12))
+    assert len(cluster.returned) == AT_ONCE - 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whoever_dies_while_batches_are_taken_back(seed: int) -> None:
+    """Few batches and many workers: most is taken back from somebody."""
+    cluster = Simulated(seed, death=0.1, start_death=0.2)
+    assert list(cluster.flow(6).run(range(9))) == [(i, 10 * i) for i in range(9)]
+    assert sorted(cluster.asked) == list(range(9))
+
+
+def test_batches_were_taken_back() -> None:
+    clusters = [Simulated(seed, death=0.1, start_death=0.2) for seed in range(60)]
+    for cluster in clusters:
+        list(cluster.flow(6).run(range(9)))
+    assert sum(len(cluster.returned) for cluster in clusters) > 60
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_once_they_are_over_nothing_is_begun_and_what_was_asked_is_handed_over(seed: int) -> None:
+    cluster, given = Simulated(seed, death=0.05), list[int]()
+    begun: set[int] = set()
+
+    def over() -> bool:
+        if len(given) >= 5 and not begun:
+            firsts = {worker: task.given for worker, task in reversed(cluster.calls.values())}  # what each worker is at
+            begun.update(firsts.values(), cluster.asked)
+        return len(given) >= 5
+
+    for one, answer in cluster.flow(3).run(range(40), over):
+        assert answer == 10 * one
+        given.append(one)
+    assert given == sorted(set(given))
+    assert sorted(cluster.asked) == given, "nothing that was answered is thrown away"
+    assert set(given) <= begun
+
+
+def test_no_more_workers_than_batches() -> None:
+    cluster = Simulated()
+    assert list(cluster.flow(8).run(range(2))) == [(0, 0), (1, 10)]
+    assert len(cluster.workers) == 2

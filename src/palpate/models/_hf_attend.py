@@ -157,11 +157,13 @@ class Unrepeated:
         allowed = self._once(f"prefix of {length}", window, lambda: self._allowed(length, steps, group, window))
         table, shape = self.fold(query), (self.images, heads, self.width, group, steps)
         if half_on_gpu(query) and cap is None and allowed is None:
-            # Rows of an image and their tokens are one dimension as they lie in memory: nothing is copied.
+            # Where all images have as many rows, these and their tokens are one dimension as they lie in memory: nothing is copied.
             wide = table.permute(0, 2, 3, 1, 4, 5).reshape(self.images, heads * group, self.width * steps, size)
-            out, lse = _fused(wide, keys, values, scale)
-            turned = (self.images, heads, group, self.width, steps)
-            return out.view(*turned, size).transpose(2, 3), lse.view(turned).transpose(2, 3)
+            fused = _hf_kernels.library(wide, keys, values, steps)
+            if fused is not None:
+                out, lse = fused(scale)
+                turned = (self.images, heads, group, self.width, steps)
+                return out.view(*turned, size).transpose(2, 3), lse.view(turned).transpose(2, 3)
         rows = table.permute(0, 2, 1, 3, 4, 5).reshape(self.images, heads, self.width * group * steps, size)
         out, lse = _scored(rows, keys, values, scale, cap, allowed)
         return out.view(*shape, size), lse.view(shape)
@@ -229,20 +231,6 @@ class Unrepeated:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
-
-
-def _fused(query: Any, keys: Any, values: Any, scale: float) -> tuple[Any, Any]:
-    """As ``_scored`` without a mask, query heads (B, KV·G, M, d) on their group's keys, by a library's kernel in half precision."""
-    import torch
-
-    needs = torch.backends.cuda.SDPAParams(query, keys, values, None, 0.0, False, query.shape[1] != keys.shape[1])
-    if torch.backends.cuda.can_use_cudnn_attention(needs):  # up to twice as fast
-        out, lse = torch.ops.aten._scaled_dot_product_cudnn_attention(
-            query, keys, values, None, True, 0.0, False, False, scale=scale
-        )[:2]
-    else:
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)[:2]
-    return out, lse.view(query.shape[:3])
 
 
 def _scored(query: Any, keys: Any, values: Any, scale: float, cap: float | None, allowed: Any) -> tuple[Any, Any]:

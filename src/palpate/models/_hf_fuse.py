@@ -109,7 +109,11 @@ def is_of_gelu(module: Any) -> bool:
 
     first, act = getattr(module, "fc1", None), getattr(module, "activation_fn", None)
     whole = type(first) is torch.nn.Linear and getattr(first, "bias", None) is not None and hasattr(module, "fc2")
-    return bool(whole and (type(act).__name__ == "GELUTanh" or getattr(act, "approximate", None) == "tanh"))
+    return bool(
+        whole
+        and _hf_layers.of_library(module)
+        and (type(act).__name__ == "GELUTanh" or getattr(act, "approximate", None) == "tanh")
+    )
 
 
 def through_gelu(module: Any, plain: Callable[[Any], Any], states: Any) -> Any:

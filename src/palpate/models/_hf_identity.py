@@ -282,13 +282,18 @@ def backend_of(settings: Settings) -> str:
     return settings.image_backend
 
 
+MISSING = "not installed"
+
+
 def versions() -> dict[str, str]:
-    """Versions of the packages an answer passes through."""
-    return {name: _version(name) for name in ("torch", "transformers", "tokenizers", "pillow", "numpy")}
+    """Versions of the packages an answer passes through; of those with kernels for a GPU, where they are installed."""
+    always = {name: _version(name) for name in ("torch", "transformers", "tokenizers", "pillow", "numpy")}
+    kernels = {name: _version(name) for name in ("triton", "flash-attn-4", "bitsandbytes")}
+    return always | {name: found for name, found in kernels.items() if found != MISSING}
 
 
 def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return MISSING

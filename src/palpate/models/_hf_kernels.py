@@ -9,12 +9,15 @@ What is seen is told by numbers, not by a mask: padding lies on the left, so a f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 MOST_QUERIES = 64
 """Queries of one program: rows of an image times query heads of a group. More are shared out over several."""
+HOPPER = (9, 0)
+"""The compute capability of H100 and H200."""
 SIZES = (32, 64, 128, 256)
 """Sizes of a head the kernels are made for."""
 
@@ -34,6 +37,38 @@ def half_on_gpu(states: Any) -> bool:
 def available() -> bool:
     """Whether Triton is installed: it comes with PyTorch's builds for GPUs."""
     return find_spec("triton") is not None
+
+
+def library(query: Any, keys: Any, values: Any, steps: int) -> Callable[[float], tuple[Any, Any]] | None:
+    """What attends all keys at once, by a library's kernel: scale → out (B, H, M, d) and log-normaliser (B, H, M); None: none can.
+
+    query (B, H, M, d) of ``steps`` new tokens of every row; keys and values (B, KV, L, d), a group of H / KV heads to each.
+    cuDNN's is up to twice as fast on Hopper. Elsewhere it was not measured, on Blackwell it is known for wrong decoding steps
+    (pytorch issue 193893), and it plans anew for every shape: a step at a time would be planned a thousand times.
+    """
+    import torch
+
+    cuda, aten = torch.backends.cuda, torch.ops.aten
+    needs = cuda.SDPAParams(query, keys, values, None, 0.0, False, query.shape[1] != keys.shape[1])
+    hopper = torch.cuda.get_device_capability(query.device) == HOPPER
+    if hopper and steps > 1 and cuda.can_use_cudnn_attention(needs):
+
+        def attend(scale: float) -> Any:
+            return aten._scaled_dot_product_cudnn_attention(query, keys, values, None, True, 0.0, False, False, scale=scale)
+
+    elif cuda.can_use_flash_attention(needs):
+
+        def attend(scale: float) -> Any:
+            return aten._scaled_dot_product_flash_attention(query, keys, values, 0.0, False, False, scale=scale)
+
+    else:
+        return None
+
+    def run(scale: float) -> tuple[Any, Any]:
+        out, lse = attend(scale)[:2]
+        return out, lse.view(query.shape[:3])
+
+    return run
 
 
 def decode(
@@ -67,9 +102,9 @@ def decode(
         GROUP=group,
         SIZE=size,
         QUERIES=queries,
-        KEYS=32 if size <= 128 else 64,
+        KEYS=64 if size > 128 and queries < 64 else 32,  # with more, GPUs of 99 KB of shared memory could not hold it
         num_warps=4,
-        num_stages=4 if size <= 128 else 2,
+        num_stages=2 if size > 128 else 4,
     )
     return out
 

@@ -18,20 +18,25 @@ BOTH = frozenset(("Gemma2DecoderLayer", "Gemma3DecoderLayer"))
 
 
 def known(layer: Any) -> bool:
-    """Whether its code is one of those that ``run`` knows."""
-    return type(layer).__name__ in PRE | BOTH
+    """Whether its code is one of those that ``run`` knows: a checkpoint's own may bear the same name."""
+    return of_library(layer) and type(layer).__name__ in PRE | BOTH
+
+
+def of_library(module: Any) -> bool:
+    """Whether its code is transformers' own."""
+    return type(module).__module__.startswith("transformers.models.")
 
 
 def fused(compile_: Callable[[Callable[..., Any]], Callable[..., Any]], table: Callable[[Any], Any]) -> Callable[..., Any]:
     """A layer's forward, (layer, states (B, T, d), …) → (B, T, d). ``table``: what tells the compiler that tokens are many."""
     summed, normed, closed = (over(compile_(one), table) for one in (sum_and_norm, norm_sum_and_norm, norm_and_sum))
 
-    def run(layer: Any, states: Any, **named: Any) -> Any:
-        attended = layer.self_attn(hidden_states=layer.input_layernorm(states), **named)[0]
+    def run(layer: Any, hidden_states: Any, **named: Any) -> Any:
+        attended = layer.self_attn(hidden_states=layer.input_layernorm(hidden_states), **named)[0]
         if type(layer).__name__ in BOTH:
-            states, ready = normed(attended, states, layer.post_attention_layernorm, layer.pre_feedforward_layernorm)
+            states, ready = normed(attended, hidden_states, layer.post_attention_layernorm, layer.pre_feedforward_layernorm)
             return closed(layer.mlp(ready), states, layer.post_feedforward_layernorm)
-        states, ready = summed(attended, states, layer.post_attention_layernorm)
+        states, ready = summed(attended, hidden_states, layer.post_attention_layernorm)
         return states + layer.mlp(ready)
 
     return run

@@ -139,8 +139,9 @@ class HFModel:
         if dtype != "float32":
             # Short of float32 another batch shape can change a token, so what shapes the batch is part of the model.
             what |= {"inference": self.path, "images_at_once": self.at_once.images}
-            what |= {"attend": "unrepeated", "batches": BATCHES} if self.unrepeated else {}
+            what |= {"attend": "unrepeated"} if self.unrepeated else {}
             what |= {"compiled": True} if settings.compiled else {}
+            what |= {"batches": BATCHES} if self.unrepeated or settings.compiled else {}
         if settings.quantized:
             what |= {"quantized": settings.quantized}
         where = {

@@ -259,6 +259,14 @@ def test_what_cannot_is_not(folder, options) -> None:
         assert identity_of(folder, dtype="bfloat16", **options) != identity_of(folder, dtype="bfloat16")
 
 
+@pytest.mark.parametrize("options", [{"compiled": True}, {"attend": "unrepeated"}])
+def test_what_kernels_round_is_identity_where_there_are_any(folder, options) -> None:
+    """So that a run begun before a kernel changed does not go on with answers of another rounding."""
+    assert "batches" in identity_of(folder, dtype="bfloat16", **options)
+    assert "batches" not in identity_of(folder, dtype="bfloat16", attend="repeated")
+    assert "batches" not in identity_of(folder, dtype="float32", **options)
+
+
 def test_the_seed_counts_only_where_tokens_are_drawn(folder) -> None:
     def seeded(seed, **options):
         return HFKind().build(ModelSpec("mine", "hf", {"path": str(folder), **options}, seed)).fingerprint().identity

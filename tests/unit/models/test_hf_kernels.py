@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,6 +15,8 @@ pytest.importorskip("triton")
 
 from palpate.models import _hf_kernels, _hf_room, _hf_step  # noqa: E402
 from palpate.nouns import Form, Polarity, Prompt  # noqa: E402
+
+SCRIPT = Path(__file__).parents[2] / "compiled_kernels.py"
 
 pytestmark = pytest.mark.local
 
@@ -111,6 +119,46 @@ def test_which_queries_the_kernels_take() -> None:
     query.shape = (5, 128, 1, 128)  # more queries of a key than a program holds
     assert not _hf_kernels.usable(query, 1)
     assert not _hf_kernels.usable(torch.zeros(5, 8, 1, 128, dtype=torch.bfloat16), 4)  # on the CPU
+
+
+def test_every_kernel_fits_into_the_shared_memory_of_smaller_gpus() -> None:
+    """Compiled for GPUs of 99 KB a program: RTX 3090, A10 and 4090, L4 (8.6, 8.9) and 5090 (12.0)."""
+    told = subprocess.run(
+        [sys.executable, str(SCRIPT), "86", "120"],
+        env={**os.environ, "TRITON_INTERPRET": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    taken = [json.loads(line) for line in told.splitlines()]
+    assert {(one["kernel"], one["capability"]) for one in taken} == {
+        (kernel, capability) for kernel in ("decode_kernel", "own_kernel") for capability in (86, 120)
+    }
+    assert 50_000 < max(one["shared"] for one in taken) <= 99 * 1024
+
+
+@pytest.mark.parametrize(
+    ("capability", "steps", "cudnn", "flash", "wanted"),
+    [
+        ((9, 0), 32, True, True, "cudnn"),
+        ((9, 0), 1, True, True, "flash"),  # planned anew for every shape
+        ((10, 0), 32, True, True, "flash"),  # wrong there, by others' reports
+        ((8, 6), 32, True, True, "flash"),
+        ((9, 0), 32, False, True, "flash"),
+        ((7, 5), 32, False, False, None),
+    ],
+)
+def test_which_librarys_kernel_attends_a_prefix(capability, steps, cudnn, flash, wanted, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.backends.cuda, "can_use_cudnn_attention", lambda _: cudnn)
+    monkeypatch.setattr(torch.backends.cuda, "can_use_flash_attention", lambda _: flash)
+    query, keys = torch.zeros(2, 8, 4, 64), torch.zeros(2, 4, 16, 64)
+    found = _hf_kernels.library(query, keys, keys, steps)
+    if wanted is None:
+        assert found is None
+    else:
+        with pytest.raises(NotImplementedError, match=f"_scaled_dot_product_{wanted}_attention"):
+            found(0.125)
 
 
 TEXTS = ("Is it?", "Is there any sign at all?")

@@ -36,15 +36,20 @@ def test_every_layer_gives_what_its_own_code_gives(family, build, monkeypatch) -
     assert not together
 
 
-def test_code_that_is_not_known_runs_as_it_is() -> None:
-    class GraniteDecoderLayer:
-        """The parts of Llama's, but scales what it adds."""
+@pytest.mark.parametrize("name", ["LlamaDecoderLayer", "GraniteDecoderLayer"])
+def test_code_that_is_not_known_runs_as_it_is(name) -> None:
+    """A checkpoint's own code under a known name, and a family whose layer has the same parts but scales what it adds."""
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-    assert not _hf_layers.known(GraniteDecoderLayer())
+    own = type(name, (torch.nn.Module,), {} if name.startswith("Llama") else {"__module__": "transformers.models.granite"})
+    assert not _hf_layers.known(own())
+    assert _hf_layers.known(LlamaDecoderLayer.__new__(LlamaDecoderLayer))
 
 
 def part(activation: torch.nn.Module, *, bias: bool = True) -> torch.nn.Module:
     class MLP(torch.nn.Module):
+        __module__ = "transformers.models.siglip.modeling_siglip"
+
         def __init__(self) -> None:
             super().__init__()
             self.fc1, self.fc2, self.activation_fn = torch.nn.Linear(8, 24, bias=bias), torch.nn.Linear(24, 8), activation
@@ -60,6 +65,7 @@ def test_which_feed_forward_parts_end_their_first_product_with_gelu() -> None:
     assert not _hf_fuse.is_of_gelu(part(torch.nn.GELU()))  # of the error function: another one
     assert not _hf_fuse.is_of_gelu(part(torch.nn.SiLU()))
     assert not _hf_fuse.is_of_gelu(part(torch.nn.GELU("tanh"), bias=False))
+    assert not _hf_fuse.is_of_gelu(type("MLP", (type(part(torch.nn.GELU("tanh"))),), {"__module__": "of_a_checkpoint"})())
     quantised = part(torch.nn.GELU("tanh"))
     quantised.fc1 = type("Linear8bit", (torch.nn.Linear,), {})(8, 24)
     assert not _hf_fuse.is_of_gelu(quantised)

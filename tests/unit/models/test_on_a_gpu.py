@@ -95,7 +95,7 @@ def test_questions_in_half_precision_are_those_of_float64(kv, group, size, count
     if DEVICE == "cpu":
         pytest.skip("no such kernel on a CPU")
     if library == "flash":
-        monkeypatch.setattr(torch.backends.cuda, "can_use_cudnn_attention", lambda *_: False)
+        monkeypatch.setattr(_hf_kernels, "HOPPER", None)
     torch.manual_seed(3)
     images, rows, heads = len(counts), sum(counts), kv * group
     owners = [image for image, count in enumerate(counts) for _ in range(count)]
@@ -133,8 +133,10 @@ def test_gelu_at_the_end_of_a_product_is_the_one_that_tanh_approximates(size, wi
     states = torch.randn(3, 700, size, device=DEVICE, dtype=HALF)
     plain = torch.nn.functional.linear(states.double(), module.fc1.weight.double(), module.fc1.bias.double())
     found = _hf_fuse.through_gelu(module, lambda given: torch.nn.functional.gelu(module.fc1(given), approximate="tanh"), states)
-    wanted = torch.nn.functional.gelu(plain, approximate="tanh")
-    assert off(found, wanted) < off(torch.nn.functional.gelu(plain).to(HALF), wanted) or off(found, wanted) < 3e-3
+    wanted, other = torch.nn.functional.gelu(plain, approximate="tanh"), torch.nn.functional.gelu(plain)
+    assert off(found, wanted) < 3e-3
+    apart = other - wanted  # how much of the way to the error function's: 0 or 1
+    assert abs(float(((found.double() - wanted) * apart).sum() / apart.square().sum())) < 0.2
 
 
 def test_a_tower_attends_through_flash_attention_4(build, images) -> None:

@@ -9,7 +9,10 @@ from functools import cache
 import numpy as np
 from scipy.stats import norm
 
+import planted_descriptions
+from palpate.measures._recovered import CARRIED, LEAK, OTHERS
 from palpate.measures.confidence import Confidence
+from palpate.measures.description import Description
 from palpate.measures.factors import Factors
 from palpate.measures.image import Image
 from palpate.measures.knowledge import Knowledge
@@ -99,6 +102,18 @@ def worded(effect: float) -> Callable[[int], Sequence[Panel]]:
     return lambda seed: [replace(plan.panel(seed), prompts=prompts)]
 
 
+def described(plan: planted_descriptions.Planted) -> Callable[[int], Sequence[Panel]]:
+    """Its descriptions, read with every control."""
+    return lambda seed: [plan.panel(seed)]
+
+
+TELLS = planted_descriptions.Planted(direct=1.0, findings=2.0)
+NAMES_IT = replace(TELLS, conclusion=4.0, names=0.5)
+"""What is found beyond the findings is the leak."""
+MORE_TOLD = float(norm.cdf(1.0 / (1 + TELLS.noise**2) ** 0.5) - norm.cdf(0.5))
+"""The gain of readers of ``TELLS``, and of ``NAMES_IT`` on masked text: .136."""
+
+
 SPEAKS = Seen(60, 2, 4, 2.0, criterion=(0.9,) * 4)
 MOVES = Seen(60, 2, 4, 1.5, criterion=(0.8,) * 4)
 SEES = Seen(60, 2, 4, 1.0)
@@ -132,5 +147,19 @@ def planted() -> Mapping[str, AtBound]:
             {"factor": 0.1},
             worded(0.1),
             {"factor": "polarity", "level": "negated"},
+        ),
+        **_gains(),
+    }
+
+
+def _gains() -> Mapping[str, AtBound]:
+    """Of descriptions: all gains at the bound; the gain far above it, and that of masked text at it."""
+    bounds, named = {"description_gain": MORE_TOLD}, (CARRIED, OTHERS, LEAK)
+    beyond = "description_gain_rethresholded"
+    return {
+        "description_gain": AtBound(Description(), "description_gain", named, bounds, described(TELLS)),
+        "description_gain, over the margin": AtBound(Description(), beyond, named, bounds, described(TELLS)),
+        "description_gain, of masked text": AtBound(
+            Description(), "description_gain", (CARRIED, OTHERS), bounds, described(NAMES_IT)
         ),
     }

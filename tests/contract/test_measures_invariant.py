@@ -177,10 +177,6 @@ UNCORRECTED = {
     "design_error": "says which of two numbers is larger",
     **dict.fromkeys(("ladder_gain", "ladder_width"), "at 99 %; a width is described, not tested"),
     "spread_difference": "Bonferroni over the tasks: its interval has no p",
-    **dict.fromkeys(
-        ("description_gain", "description_gain_rethresholded"),
-        "several intervals must all lie above their bounds: false in 0.5 % where nothing is",
-    ),
     "answer_mass": "a flag",
     "auroc": "a flag: the margin is not used",
 }

@@ -13,13 +13,14 @@ from palpate.measures._cells import Cell
 from palpate.measures._linear import margins
 from palpate.nouns import OUTCOME_CODE, Outcome, Panel
 from palpate.stats.folds import grouped_folds
-from palpate.stats.influence import Linear, change_interval, ratio, share_interval
-from palpate.stats.intervals import Interval
+from palpate.stats.influence import Linear, change_interval, ratio, score_error, share_interval
+from palpate.stats.intervals import Interval, p_above
 from palpate.stats.resampling import Array, generator
 from palpate.stats.roc import linear_auroc
 from palpate.stats.threshold import right_sides
 
 FOLDS = 10
+CHANCE = 0.5
 POSITIVE, NEGATIVE = OUTCOME_CODE[Outcome.POSITIVE], OUTCOME_CODE[Outcome.NEGATIVE]
 Flags = NDArray[np.bool_]
 
@@ -165,13 +166,35 @@ class Gain:
 
     def interval(self, level: float) -> Interval:
         """Of the gain."""
+        found, careful = self._both(level)
+        return Interval(np.minimum(found.low, careful.low), found.high, found.error, found.freedom)
+
+    def _both(self, level: float) -> tuple[Interval, Interval]:
         floor = 2 * 0.25 / (self.groups + 2) ** 2
         found, careful = (change_interval(s, floor, max(self.groups, 2), level) for s in (self.gain, self.cautious))
-        return Interval(np.minimum(found.low, careful.low), found.high, found.error, found.freedom)
+        return found, careful
 
     def score_interval(self, level: float) -> Interval:
         """Of the balanced accuracy."""
         return share_interval(self.score, max(self.groups, 2), level)
+
+    def p_above(self, bound: float) -> float:
+        """p that it gains more than ``bound`` by a score above guessing; 1 where it is undefined.
+
+        The largest p of what must hold together (intersection–union, Berger 1982, Technometrics 24, 295): below 1 − level exactly
+        where the low ends of both intervals at that level lie above ``bound`` and 0.5.
+        """
+        if not self.defined:
+            return 1.0
+        sides = zip((self.gain, self.cautious), self._both(0.95), strict=True)
+        gains = [float(p_above(s.value, bound, found.error, found.freedom)) for s, found in sides]
+        return max(*gains, above_chance(self.score, self.groups))
+
+
+def above_chance(score: Linear, groups: int) -> float:
+    """p that readers' balanced accuracy () lies above 0.5: the score test, as the low end of its interval has it."""
+    clusters = max(groups, 2)
+    return float(p_above(score.value, CHANCE, score_error(score, clusters, CHANCE), clusters - 1))
 
 
 def gain(columns: Table, rival: Rival) -> Gain:

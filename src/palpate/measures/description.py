@@ -10,20 +10,31 @@ import numpy as np
 
 from palpate.descriptions import Descriptions, Diagnoses
 from palpate.measures._cells import cells
-from palpate.measures._described import NEGATIVE, POSITIVE, Flags, Gain, Rival, Table, direct, gain, groups, rethresholded, table
-from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, judged, place
-from palpate.measures._recovered import Evidence, Judge, rule
+from palpate.measures._described import (
+    NEGATIVE,
+    POSITIVE,
+    Flags,
+    Gain,
+    Rival,
+    Table,
+    above_chance,
+    direct,
+    gain,
+    groups,
+    rethresholded,
+    table,
+)
+from palpate.measures._estimates import ONE_CLUSTER_OF_CLASS, finished, place
+from palpate.measures._recovered import Evidence, Judge, Weighed, with_words
 from palpate.nouns import Estimate, Panel
 from palpate.parts import Headline, MeasureSettings
 from palpate.stats.influence import Linear, change_interval, ratio, share_interval, spread_noise
-from palpate.stats.intervals import Interval
+from palpate.stats.intervals import Interval, p_above
 from palpate.stats.roc import linear_auroc
 from palpate.stats.variance import spread_with_noise
 from palpate.stats.verdicts import detectable_difference
 
 REAL = "real"
-SURE = 0.99
-"""Level of the interval by which grey images are said to tell the label, so that a sound description is rarely called a leak."""
 SHARE = "cluster-robust variance, Wilson interval on the effective sample size"
 AVERAGED = "mean over description prompts × readers × questions to them, none picked"
 PAIRED = f"{AVERAGED}; paired by case; cluster-robust variance, t interval"
@@ -63,7 +74,11 @@ class Description:
     )
 
     def measure(self, panels: Sequence[Panel], settings: MeasureSettings) -> Iterator[Estimate]:
-        """Per cell: gains, scores and spread; per model and task: priors, leaks and probes. Nothing where nothing was described."""
+        """Per cell: gains, scores and spread; per model and task: priors, leaks and probes. Nothing where nothing was described.
+
+        The verdicts on the gains hold over the tasks of a model (Holm).
+        """
+        found: list[Weighed] = []
         for panel in panels:
             if panel.descriptions is None:
                 continue
@@ -71,10 +86,9 @@ class Description:
             for cell in ("target", "abnormal"):
                 mine = [d for d in panel.descriptions.diagnoses if d.cell == cell]
                 if any(d.input == REAL for d in mine):
-                    yield from told.of_cell(cell, table(panel, mine, panel.descriptions.prompts))
-            yield from told.priors()
-            yield from told.leaks()
-            yield from told.probes()
+                    found += told.of_cell(cell, table(panel, mine, panel.descriptions.prompts))
+            found += [(e, None) for part in (told.priors, told.leaks, told.probes) for e in part()]
+        yield from with_words(found, Judge(settings.thresholds, settings.level))
 
 
 class _Told:
@@ -83,12 +97,11 @@ class _Told:
     def __init__(self, panel: Panel, descriptions: Descriptions, settings: MeasureSettings) -> None:
         self.panel, self.descriptions, self.settings = panel, descriptions, settings
         self.by_cell = {c.name: c for c in cells(panel)}
-        self.judge = Judge(settings.thresholds, settings.level)
 
     # ------------------------------------------------------------ of one question
 
-    def of_cell(self, cell: str, whole: Table) -> Iterator[Estimate]:
-        """Gains first, then scores."""
+    def of_cell(self, cell: str, whole: Table) -> Iterator[Weighed]:
+        """Gains first, those over all readers with their evidence; then scores."""
         by = place(self.panel, cell)
         real = whole.only(lambda d, _: d.input == REAL)
         if cell in self.by_cell:
@@ -98,21 +111,19 @@ class _Told:
             }
             for name, (rival, method) in rivals.items():
                 yield from self._gains(name, whole, rival, by, method)
-        yield from self._loss(whole, by)
-        yield from self._scores(whole, by)
-        yield self._spread(real, by)
+        yield from ((e, None) for e in (*self._loss(whole, by), *self._scores(whole, by), self._spread(real, by)))
 
-    def _gains(self, name: str, whole: Table, rival: Rival, by: Mapping[str, str], method: str) -> Iterator[Estimate]:
-        """Over all readers, with the verdict; then by reader, and by control."""
+    def _gains(self, name: str, whole: Table, rival: Rival, by: Mapping[str, str], method: str) -> Iterator[Weighed]:
+        """Over all readers, with what its verdict is drawn from; then by reader, and by control."""
         found = self._evidence(whole, rival)
         headline = self._gain(name, found.real, by, method)
-        yield judged(headline, self.judge.word(found) if headline.low is not None else None, rule(self.settings.thresholds))
+        yield headline, None if headline.low is None else found
         readers = dict.fromkeys(d.reader for d, _ in whole.of)
         for reader in readers:
             mine = whole.only(lambda d, _, r=reader: d.input == REAL and d.reader == r)  # type: ignore[misc]
-            yield self._gain(name, gain(mine, rival), {**by, "reader": reader}, method)
+            yield self._gain(name, gain(mine, rival), {**by, "reader": reader}, method), None
         if found.masked is not None:
-            yield self._gain(name, found.masked, {**by, "input": "masked"}, method)
+            yield self._gain(name, found.masked, {**by, "input": "masked"}, method), None
 
     def _evidence(self, whole: Table, rival: Rival) -> Evidence:
         def taken(given: str, own: bool | None = None) -> Table | None:
@@ -123,20 +134,19 @@ class _Told:
             found = taken(given, own)
             return None if found is None else gain(found, rival)
 
-        def scored(given: str, own: bool | None = None, level: float = self.settings.level) -> Interval | None:
+        def scored(given: str, own: bool | None = None) -> Interval | None:
             found = taken(given, own)
-            return None if found is None else share_interval(found.ba().mean(), max(found.groups(), 2), level)
+            return None if found is None else share_interval(found.ba().mean(), max(found.groups(), 2), self.settings.level)
 
-        real = gained(REAL)
+        real, grey = gained(REAL), taken("grey")
         assert real is not None  # a cell is looked at where something real was read
-        loss = self._lost(whole)
         return Evidence(
             real=real,
             masked=gained("masked"),
-            lost=None if loss is None else self._shift(*loss[:2]),
+            lost=self._loses(whole),
             own=gained(REAL, True),
             others=gained(REAL, False),
-            grey=scored("grey", level=max(SURE, self.settings.level)),
+            grey=None if grey is None else above_chance(grey.ba().mean(), grey.groups()),
             oracle=scored("oracle"),
             own_oracle=scored("oracle", True),
         )
@@ -161,6 +171,14 @@ class _Told:
 
     def _shift(self, statistic: Linear, count: int) -> Interval:
         return change_interval(statistic, 2 * 0.25 / (count + 2) ** 2, max(count, 2), self.settings.level)
+
+    def _loses(self, whole: Table) -> float | None:
+        """p that masking takes something; None where nothing masked was read."""
+        found = self._lost(whole)
+        if found is None:
+            return None
+        interval = self._shift(*found[:2])
+        return float(p_above(found[0].value, 0.0, interval.error, interval.freedom))
 
     def _loss(self, whole: Table, by: Mapping[str, str]) -> Iterator[Estimate]:
         found = self._lost(whole)

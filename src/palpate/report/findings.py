@@ -328,7 +328,9 @@ class _Teller:
         """What its descriptions carry, in sentences; empty where nothing read them."""
         gain = self.get("description_gain")
         leaks = self.index.get(("label_leak_rate", frozenset({"model": self.model, "task": self.task.name}.items())))
-        return "" if gain is None else described.in_words(gain, self.get("description_gain_rethresholded"), leaks)
+        if gain is None:
+            return ""
+        return described.in_words(gain, self.get("description_gain_rethresholded"), leaks) + aside(gain)
 
     def _by_description(self) -> Finding | None:
         """Q6 of a model that gives no probabilities: by what its descriptions carry beyond its answers."""
@@ -339,7 +341,8 @@ class _Teller:
         verdict = gain.verdict or "no verdict"
         symbol, between = words.SYMBOLS.get(verdict, words.UNKNOWN), words.points_interval(gain, signed=True)
         sentence = f"{self.who} on {self.about}. {self._described()}"
-        return Finding(self.model, 6, self.task.name, symbol, verdict, value, sentence, unit=f" {unit}", between=between)
+        unit, note = f" {unit}", _note(gain)
+        return Finding(self.model, 6, self.task.name, symbol, verdict, value, sentence, unit=unit, between=between, note=note)
 
     def _inside(self) -> str:
         """Where the stages inside the model lose it, as a sentence; empty where none was probed."""

@@ -60,6 +60,18 @@ def two_sided_p(statistic: ArrayLike, freedom: ArrayLike) -> Array:
     return np.asarray(2 * stdtr(np.maximum(np.asarray(freedom, np.float64), 1.0), -np.abs(np.asarray(statistic, np.float64))))
 
 
+def p_above(value: ArrayLike, null: ArrayLike, error: ArrayLike, freedom: ArrayLike) -> Array:
+    """The same p where ``value`` lies above ``null``; 1 where it does not, or cannot be told.
+
+    Below 1 − level exactly where the low end of value ± t · error at that level lies above ``null``: where the truth does not, that
+    is so in half of 1 − level of the samples at most.
+    """
+    away = np.asarray(value, np.float64) - np.asarray(null, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = two_sided_p(away / np.asarray(error, np.float64), freedom)
+    return np.where((away > 0) & (p < 1), p, 1.0)
+
+
 def bootstrap_variance(replicates: Replicates, clusters: ArrayLike) -> Array:
     """Variance over the draws × C/(C−1), which undoes the bootstrap's shrinkage of a sample of C clusters.
 

@@ -301,6 +301,20 @@ def test_every_question_says_it(view: ReportView, question: int, names: tuple[st
     assert "after Holm's correction over tasks it is not." in f.sentence
 
 
+@pytest.mark.parametrize("margins", [True, False])
+def test_a_gain_of_descriptions_says_it_beside_its_interval(view: ReportView, margins: bool) -> None:
+    """Also where the finding is about the margin; without one it is the gain's own, and noted as such."""
+    e = replace(estimate("description_gain", 0.1, 0.05, "undetermined", **BY), reason=HOLM)
+    known = [estimate("criterion_loss", 0.1, 0.05, "threshold problem", **BY), estimate("ba_own_threshold", 0.8, 0.05, **BY)]
+    if not margins:
+        known = [replace(known[0], value=None, low=None, high=None, reason="no margin")]
+    f = found(view, 6, e, *known)
+    assert "beyond its direct answer (5 to 15)." in f.sentence
+    assert f.sentence.endswith(f"carries more. {HOLM[:1].upper()}{HOLM[1:]}.")
+    assert f.note == ("" if margins else BY_ITSELF)
+    assert "By itself" not in found(view, 6, replace(e, reason=None), *known).sentence
+
+
 def test_refusals_say_it_of_the_difference_between_the_classes(view: ReportView) -> None:
     difference = replace(estimate("refusal_difference", 0.05, 0.04, "not shown to be selective", **BY), reason=HOLM)
     f = found(view, 3, estimate("refusal_rate", 0.1, 0.03, **BY), difference)

@@ -16,6 +16,7 @@ from palpate.stats.intervals import (
     correlation,
     effective_size,
     informative_clusters,
+    p_above,
     percentile_interval,
     proportion_interval,
     shift_interval,
@@ -168,3 +169,12 @@ def test_percentile_and_bca_are_scipys():
 
 def test_bca_of_a_constant_is_undefined():
     assert np.isnan(bca_interval(mean_of(np.ones(10)), 0.95)).all()
+
+
+def test_a_p_above_is_the_t_test_s_on_one_side_and_1_on_the_other_or_where_nothing_can_be_told():
+    d = np.random.default_rng(3).normal(0.1, 1, 300)
+    error = d.std(ddof=1) / 300**0.5
+    expected = stats.ttest_1samp(d, -0.05).pvalue
+    assert p_above(d.mean(), -0.05, error, 299) == pytest.approx(expected)
+    assert p_above(-d.mean(), 0.05, error, 299) == 1.0
+    assert p_above([0.1, 0.1, np.nan, 0.1], 0.1, [0.1, np.nan, 0.1, 0.0], 9).tolist() == [1.0] * 4

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from palpate import registry
 from palpate.errors import RunError
 from palpate.executors._flow import MOST_ENDS
 from palpate.executors._processes import Processes, Raised, _noted, _pickled
+from palpate.executors._worker import Told
 from palpate.executors.local import LocalExecutor
 from palpate.nouns import Answer, Block
 from palpate.parts import ModelSpec
@@ -195,16 +198,22 @@ def test_nothing_that_is_handed_ahead_is_begun_once_batches_are_over(batches: Ba
 
 def test_a_run_that_is_left_early_has_nothing_more_asked(batches: Batches, spec: ModelSpec, at: Path) -> None:
     executor = LocalExecutor(2, 3)
-    (at / f"wait {batches[1][0].case.id}").touch()
+    for (block,) in batches[1:]:
+        (at / f"wait {block.case.id}").touch()
     try:
         running = executor.run(spec, batches)
         next(running)
+        assert executor._processes is not None
+        busy = [child for child, told in executor._processes.workers.items() if isinstance(told, Told) and child.under_way]
+        until(lambda: len(said(at, "asked")) == 1 + len(busy))
         running.close()
+        until(lambda: all(child.pipe.poll() for child in busy))  # what was handed ahead is given back
+        begun = {case for case, _ in said(at, "asked")}
         let(at)
         again = list(executor.run(spec, batches[-1:]))  # the workers are still there, and free
         assert [batch for batch, _ in again] == batches[-1:]
-        asked = Counter(case for case, _ in said(at, "asked"))
-        assert set(asked.values()) == {1}
+        until(lambda: len(said(at, "answered")) == len(begun) + 1)
+        assert Counter(case for case, _ in said(at, "asked")) == Counter([*begun, batches[-1][0].case.id])
         assert executor.replaced == 0
     finally:
         executor.close()
@@ -255,6 +264,28 @@ def test_what_cannot_be_handed_over_is_told_in_words() -> None:
     reference, found = pickle.loads(_pickled(7, lambda: None))
     assert (reference, type(found)) == (7, Raised)
     assert "cannot be handed over" in str(found.fault)
+
+
+UNGUARDED = """
+from palpate.executors.local import LocalExecutor
+from palpate.stages.plan import plan
+from palpate.study import Study
+
+study = Study.load({study!r})
+executor = LocalExecutor(2, 3)
+list(executor.run(study.models[0], [[block] for block in plan(study).blocks(study.models[0])]))
+"""
+
+
+def test_a_process_that_ends_itself_is_not_replaced(small_study: Path, tmp_path: Path) -> None:
+    """As those of a script that is run anew by each of them: said at once, and nothing is left behind."""
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.format(study=str(small_study)), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "a worker process ended by itself, with exit code 1" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr
+    assert done.stderr.count("bootstrapping phase") <= 2, "of two workers"
 
 
 def test_closing_leaves_no_process(batches: Batches, spec: ModelSpec, at: Path) -> None:

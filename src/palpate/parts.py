@@ -77,8 +77,7 @@ class PerturbationFamily(Protocol):
     """Changes an image: deterministic in (image, severity, generator).
 
     A family may also declare ``sets``, the sets by which a study can name it together with others (``mri``, ``xray``… for the
-    kinds of image it belongs to, ``null``, ``occlusion``), and ``needs_mask`` = True: then it is a MaskedFamily.
-    """
+    kinds of image it belongs to, ``null``, ``occlusion``), and ``needs_mask`` = True: then it is a MaskedFamily."""
 
     name: ClassVar[str]
     severities: ClassVar[tuple[int, ...]]  # (0,) where it has no strength
@@ -118,12 +117,14 @@ class MaskedFamily(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model as the study names it: ``name`` in the study, ``kind`` = name of the part, and that part's own options."""
+    """A model as the study names it: ``name`` in the study, ``kind`` = name of the part, and that part's own options.
+    ``folder``: the study file's own, from which its relative paths are taken; empty where there is no file."""
 
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     seed: int = 0
+    folder: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,7 @@ class Fingerprint:
     """What a model is. ``identity`` goes into every trial's key: whatever could change an answer (weights, revision, adapter
     version, generation settings, chat template, dtype). ``environment`` is recorded beside it: device, versions, warnings.
     ``settled``: options left open that this machine decided and ``identity`` holds. Given outright they make the same model
-    on any machine.
-    """
+    on any machine."""
 
     identity: Mapping[str, Any]
     environment: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -172,6 +172,15 @@ class LooksAhead(Model, Protocol):
         ...
 
 
+@runtime_checkable
+class LoadsFirst(Model, Protocol):
+    """A Model that can load before it is checked, so that a reader is told which of the two takes so long."""
+
+    def load(self) -> None:
+        """Read the weights now rather than at the first question. Raises ModelError where they do not load."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where a served model's questions go: the host's name, whether that is another machine, and which environment variables
@@ -200,8 +209,7 @@ class ServedModel(Model, Protocol):
     """A Model that is somewhere else, and is asked over a connection.
 
     The driver asks it in its own process, from ``asks_at_once`` threads side by side, so that the server stays full. A
-    question it does not put, because the allowance is spent or the server has gone, comes back with ``asked`` False.
-    """
+    question it does not put, because the allowance is spent or the server has gone, comes back with ``asked`` False."""
 
     @property
     def asks_at_once(self) -> int:
@@ -233,8 +241,7 @@ class FeatureStage:
     the language model's projector is given), ``projector`` (what it gives), ``image`` (layer of the language model, pooled
     over the image's tokens), ``prompt`` (layer of the language model at the last token of the question ``prompt``).
     ``depth`` counts layers within the kind; the last of the language model is after its final norm. ``pooling`` over tokens:
-    mean or max; last for ``prompt``.
-    """
+    mean or max; last for ``prompt``."""
 
     kind: str
     depth: int = 0
@@ -284,8 +291,7 @@ class ChecksItself(Protocol):
         ``checks``: a list of {name, held: true, false or null, found}, and others of its own. ``ask_instead``: options to ask it
         with in this run; where they make another identity of it, it is planned and checked again as that model. ``warnings``:
         what to tell the reader.
-        Raises ModelError where it must not be asked at all. Empty where there is nothing to check with.
-        One that takes long to load may have ``load()``, called before, so that a reader is told which of the two takes so long."""
+        Raises ModelError where it must not be asked at all. Empty where there is nothing to check with."""
         ...
 
 
@@ -421,8 +427,7 @@ class Headline:
     """Which of a measure's estimates answers its question, and what stands beside it.
 
     ``null`` is what no skill or no effect would give: a number, or the name of the estimate that holds it. ``beside`` names
-    estimates, of this measure or another, to be read together with it.
-    """
+    estimates, of this measure or another, to be read together with it."""
 
     estimate: str
     null: float | str | None = None

@@ -45,7 +45,8 @@ def progress(*, quiet: bool = False, file: IO[str] | None = None) -> Iterator[Ca
         with _bar(stream) as advance:
             yield advance
     else:
-        yield _lines(stream)
+        with _lines(stream) as advance:
+            yield advance
 
 
 @contextmanager
@@ -73,25 +74,42 @@ def _bar(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
         bar.stop()
 
 
-def _lines(stream: IO[str]) -> Callable[[Tally], None]:
+@contextmanager
+def _lines(stream: IO[str]) -> Iterator[Callable[[Tally], None]]:
+    """The last tally is written whenever it came: a run that stopped ends with how far it got."""
     pace, last, ended, said = _Pace(), time.monotonic(), False, ("", "")
+    unsaid: Tally | None = None
+
+    def write(tally: Tally, *told: str) -> None:
+        stream.write(f"{words.line(tally.model)}: {', '.join(filter(None, told))}\n")
+        stream.flush()
 
     def advance(tally: Tally) -> None:
-        nonlocal last, ended, said
-        now = time.monotonic()
+        nonlocal last, ended, said, unsaid
+        now, unsaid = time.monotonic(), None
         if tally.doing:
             if said != (tally.model, tally.doing):
                 last, said = now, (tally.model, tally.doing)
-                stream.write(f"{words.line(tally.model)}: {tally.doing}\n")
-                stream.flush()
-            return
-        if now - last >= PLAIN_SECONDS or (tally.done >= tally.total and not ended):
+                write(tally, tally.doing)
+        elif now - last >= PLAIN_SECONDS or (tally.done >= tally.total and not ended):
             last, ended = now, tally.done >= tally.total
-            told = ", ".join(filter(None, (f"{tally.done:,} of {tally.total:,} asked", pace.told(tally), _errors(tally))))
-            stream.write(f"{words.line(tally.model)}: {told}\n")
-            stream.flush()
+            write(tally, _asked(tally), pace.told(tally), _errors(tally))
+        elif not ended:
+            unsaid = tally
 
-    return advance
+    try:
+        yield advance
+    finally:
+        if unsaid is not None:
+            write(unsaid, _asked(unsaid), *_spent(unsaid), _errors(unsaid))
+
+
+def _asked(tally: Tally) -> str:
+    return f"{tally.done:,} of {tally.total:,} asked"
+
+
+def _spent(tally: Tally) -> list[str]:
+    return [words.amount(money, currency) for currency, money in tally.money]
 
 
 def _errors(tally: Tally) -> str:
@@ -114,8 +132,7 @@ class _Pace:
         each = next((f"{rate * s:.0f}/{unit}" for s, unit in ((1, "s"), (60, "min")) if rate * s >= 0.95), f"{rate * 3600:.0f}/h")
         told = [each] if rate > 0 else []
         told += [f"{words.duration(left / rate)} left"] if rate > 0 and left > 0 else []
-        told += [words.amount(money, currency) for currency, money in tally.money]
-        return ", ".join(told)
+        return ", ".join([*told, *_spent(tally)])
 
 
 # ---------------------------------------------------------------- when it has run

@@ -113,8 +113,8 @@ class _Asking:
         if not left:
             return plan
         plan = checked(plan, model, self.ledger, self.executor, self.on_note, self.tally.at)
-        images = len(first[0])
-        self.tally.at(f"first batch, {images} image{'' if images == 1 else 's'}")
+        questions = sum(len(block.trials) for block in first[0])  # none: images that are only looked at
+        self.tally.at("first batch" + (f", {questions:,} question{'' if questions == 1 else 's'}" if questions else ""))
         return plan
 
     def _put(
@@ -173,8 +173,8 @@ class _Count:
                 self.money[currency] = self.money.get(currency, 0.0) + amount
 
     def put_aside(self) -> None:
-        """Of a model that was stopped, what is not done by now stays unasked."""
-        self.unasked = self.due - self.done
+        """Of a model that was stopped, what is not done by now stays unasked; whether it gave an answer or not, it does no more."""
+        self.unasked, self.doing = self.due - self.done, ""
 
     def report(self) -> None:
         if self.on_progress is not None:

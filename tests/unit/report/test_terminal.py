@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -148,16 +150,41 @@ def test_what_a_model_does_before_its_first_answers_is_one_line_each(monkeypatch
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     out = io.StringIO()
     with progress(file=out) as advance:
-        for doing in ("loading", "self-test", "self-test", "first batch, 8 images", ""):
+        for doing in ("loading", "self-test", "self-test", "first batch, 96 questions", ""):
             now[0] += 4
             advance(Tally(40, 100, 40, 0, "b\x1bad", doing=doing))
         advance(Tally(40, 100, 40, 0, "next", doing="loading"))
     assert out.getvalue().splitlines() == [
         "b\ufffdad: loading",
         "b\ufffdad: self-test",
-        "b\ufffdad: first batch, 8 images",
+        "b\ufffdad: first batch, 96 questions",
         "next: loading",
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "ends"),
+    [
+        ([Tally(0, 100, 0, 0, "m", doing="first batch, 96 questions"), Tally(0, 100, 0, 0, "m", 100)], "m: 0 of 100 asked"),
+        ([Tally(40, 100, 40, 0, "m"), Tally(60, 100, 40, 2, "m", 40, (("USD", 1.5),))], "m: 60 of 100 asked, 1.50 USD, 2 errors"),
+        ([Tally(100, 100, 40, 0, "m"), Tally(100, 100, 40, 0, "m")], "m: 100 of 100 asked"),
+        ([Tally(100, 100, 100, 0, "m"), Tally(100, 100, 100, 0, "next", doing="loading")], "next: loading"),
+    ],
+)
+@pytest.mark.parametrize("fault", [None, KeyboardInterrupt])
+def test_the_last_line_is_how_far_it_got(monkeypatch: pytest.MonkeyPatch, told: list[Tally], ends: str, fault: Any) -> None:
+    """However soon after the line before it, and however it ended; what was said is not said twice."""
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    out = io.StringIO()
+    with pytest.raises(fault) if fault else nullcontext(), progress(file=out) as advance:
+        for tally in told:
+            advance(tally)
+        if fault:
+            raise fault
+    lines = out.getvalue().splitlines()
+    assert lines[-1].startswith(ends)
+    assert len(lines) == len(set(lines))
+    assert "left" not in lines[-1]
 
 
 def test_the_bar_says_it_in_the_place_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:

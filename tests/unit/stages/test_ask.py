@@ -183,12 +183,38 @@ def test_until_the_first_answers_it_is_said_what_is_being_done(planned: Plan, le
     planned.write(ledger)
     seen: list[Tally] = []
     ask(planned, ledger, LocalExecutor(), seen.append)
-    assert (seen[0].done, seen[0].model, seen[0].doing) == (0, "base", "first batch, 12 images")
+    assert (seen[0].done, seen[0].model, seen[0].doing) == (0, "base", f"first batch, {TRIALS} questions")
     assert {t.doing for t in seen[1:]} == {""}
     assert seen[1].done > 0
     seen.clear()
     ask(planned, ledger, LocalExecutor(), seen.append)
     assert {t.doing for t in seen} == {""}, "nothing is left to ask: nothing is loaded"
+
+
+def test_the_first_batch_is_counted_in_questions_whatever_they_show(small_study: Path, ledger: Ledger) -> None:
+    """An image under three perturbations is one image, and under ``no_image`` none."""
+    planned = plan(load(small_study.parent, ONE_MODEL.replace("seed = 3", 'seed = 3\nperturbations = ["no_image", "blank"]')))
+    planned.write(ledger)
+    seen: list[Tally] = []
+    size = LocalExecutor().batch_size(planned.settled(planned.study.models[0]))
+    ask(planned, ledger, LocalExecutor(), seen.append)
+    assert seen[0].doing == f"first batch, {12 * min(size, 24)} questions"
+    assert seen[0].total == 24 * 12
+
+
+class Mute(LocalExecutor):
+    """Gives nothing back, as where a budget was spent before the first question of a model."""
+
+    def run(self, model: ModelSpec, batches: Any, allowance: Any = None) -> Iterator[Any]:
+        yield from ()
+
+
+def test_a_model_that_gave_no_answer_does_nothing_more_at_the_end(planned: Plan, ledger: Ledger) -> None:
+    planned.write(ledger)
+    seen: list[Tally] = []
+    done = ask(planned, ledger, Mute(), seen.append)
+    assert [t.doing for t in seen] == [f"first batch, {TRIALS} questions", ""]
+    assert (done.done, done.unasked, done.doing) == (0, TRIALS, "")
 
 
 # ---------------------------------------------------------------- failures

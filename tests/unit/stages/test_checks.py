@@ -15,8 +15,9 @@ from palpate.executors._worker import Worker
 from palpate.executors.local import LocalExecutor
 from palpate.executors.ray_pool import RayExecutor, RaySettings
 from palpate.nouns import Answer, Status, Stimulus, Tally
-from palpate.parts import ChecksItself, Fingerprint, ModelSpec
+from palpate.parts import ChecksItself, Fingerprint, LoadsFirst, ModelSpec
 from palpate.pipeline import ask, executor_for
+from palpate.registry import part
 from palpate.stages.checks import checked, heeded, sample
 from palpate.stages.plan import plan
 from palpate.store import earlier
@@ -175,7 +176,7 @@ def test_here_and_in_a_worker(tmp_path: Path, workers: int) -> None:
 
 @pytest.mark.parametrize(
     ("workers", "said"),
-    [(1, ["loading", "self-test", "first batch, 4 images"]), (2, ["loading and self-test", "first batch, 4 images"])],
+    [(1, ["loading", "self-test", "first batch, 48 questions"]), (2, ["loading and self-test", "first batch, 48 questions"])],
 )
 def test_it_is_said_that_a_model_loads_and_tests_itself(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, said: list[str]
@@ -197,9 +198,32 @@ def test_it_is_said_that_a_model_loads_and_tests_itself(
     ask(planned, RunFolder(tmp_path / "run"), advance)
     assert [t for t in told if not t.startswith("(")] == said
     if workers == 1:
-        assert told == ["loading", "(loaded)", "self-test", "(checked)", "first batch, 4 images"]
+        assert told == ["loading", "(loaded)", "self-test", "(checked)", "first batch, 48 questions"]
     assert tallies[-1].doing == ""
     assert tallies[-1].done == tallies[-1].total
+
+
+@pytest.mark.parametrize("load", [lambda self, path: pytest.fail("loaded"), lambda self, *, path: None, 0.5, None])
+def test_a_load_that_is_something_else_is_let_be(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
+    """A plug-in's own ``load`` that reads a file it is given, or a number of that name."""
+    monkeypatch.setattr(Careful, "load", load, raising=False)
+    told: list[str] = []
+    executor = LocalExecutor()
+    try:
+        assert executor.check(study.models[0], sample(plan(study), study.models[0]), told.append)["warnings"]
+    finally:
+        executor.close()
+    assert told == ["self-test"]
+
+
+def test_what_loads_first_is_a_protocol_of_the_contract() -> None:
+    class Loads(Careful):
+        def load(self) -> None:
+            """At once."""
+
+    assert isinstance(Loads({}), LoadsFirst)
+    assert not isinstance(Careful({}), LoadsFirst)
+    assert isinstance(part("models", "bundled").build(ModelSpec("phantom-llava", "bundled")), LoadsFirst)
 
 
 class Here:

@@ -44,6 +44,16 @@ def offline(old: str, new: str) -> Callable[[Cli, Path], str]:
     return happen
 
 
+def beside(folder: str, happen: Callable[[Cli, Path], str]) -> Callable[[Cli, Path], str]:
+    """The same where the study has a folder beside it."""
+
+    def made(cli: Cli, study: Path) -> str:
+        (study.parent / folder).mkdir()
+        return happen(cli, study)
+
+    return made
+
+
 def run(old: str, new: str, out: str = "other") -> Callable[[Cli, Path], str]:
     def happen(cli: Cli, study: Path) -> str:
         assert old in STUDY
@@ -78,7 +88,8 @@ HAPPENS: dict[str, Callable[[Cli, Path], str]] = {
     "Labels it does not know": planned('"images"', '"unlabelled"'),
     "Something is not installed": without(SCRIPTED, 'kind = "hf"\npath = "."', "torch", "transformers"),
     "The checkpoint is not there": planned(SCRIPTED, 'kind = "hf"\npath = "./checkpoints/mine"'),
-    "A folder was taken for a hub id": offline(SCRIPTED, 'kind = "hf"\npath = "checkpoints/mine"'),
+    "A folder was taken for a hub id": beside("checkpoints", offline(SCRIPTED, 'kind = "hf"\npath = "checkpoints/mine"')),
+    "A checkpoint of the hub cannot be fetched": offline(SCRIPTED, 'kind = "hf"\npath = "google/medgemma-4b-it"'),
     "Nothing answers at the endpoint": run(SCRIPTED, 'kind = "endpoint"\nbase_url = "http://127.0.0.1:9/v1"\ntries = 1'),
     "A key is missing": run(SCRIPTED, 'kind = "endpoint"'),
     "The folder holds another study": run('name = "small"', 'name = "smaller"', "run"),

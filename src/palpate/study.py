@@ -204,7 +204,7 @@ def _model(entry: ModelFile, seed: int, folder: Path, where: str, protocol: str 
         options.setdefault("protocol", protocol)
     if isinstance(options.get("path"), str):
         options["path"] = _checkpoint(options["path"], folder, f"{where}.path")
-    return ModelSpec(entry.name, kind, options, seed)
+    return ModelSpec(entry.name, kind, options, seed, str(folder))
 
 
 def _check_model(spec: ModelSpec, where: str) -> None:

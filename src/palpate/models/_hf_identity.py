@@ -177,13 +177,30 @@ def _nearest(folder: Path) -> str:
     return f"the nearest folder that exists is {there.resolve()}"
 
 
-def _where_a_folder_is_meant(path: str) -> str:
-    """What to write in place of a path that was taken for a hub id: a folder of nearly that name, or ``./`` before it."""
-    folder = Path(path)
-    near = _nearest(folder) if folder.parent.is_dir() else ""
-    if near.startswith("did you mean"):
-        return near
-    return f'path = "./{path}" where a folder is meant: then the hub is not asked'
+def _in_place_of(hub_id: str, study: str) -> str:
+    """What to try where a path that was taken for a hub id is not to be had: a folder of nearly that name beside the study file or
+    here, ``./`` before it where its first part is a folder, and otherwise what a gated checkpoint wants."""
+    parent, _, name = hub_id.partition("/")
+    there = [base / parent for base in (Path(study), Path()) if (base / parent).is_dir()]
+    names = sorted({child.name for folder in there for child in folder.iterdir() if child.is_dir()})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(f"{parent}/{found}" for found in near) + "?"
+    if there:
+        return f'path = "./{hub_id}" where a folder is meant: then the hub is not asked'
+    gated = "where the checkpoint is gated, accept the licence on its page, then `hf auth login`, or HF_TOKEN in the environment"
+    told = [OFFLINE, gated] if _offline() else [gated]
+    return "; ".join([*told, f'path = "./{hub_id}" where a folder is meant'])
+
+
+OFFLINE = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and nothing is fetched: unset it"
+
+
+def _offline() -> bool:
+    """Whether this process was told to ask no hub."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def find(settings: Settings, *, weights: bool) -> Checkpoint:
@@ -191,12 +208,13 @@ def find(settings: Settings, *, weights: bool) -> Checkpoint:
     folder = check_local(settings.path)
     if folder is not None:
         return Checkpoint(folder)
-    snapshot = _snapshot(settings.path, settings.revision, weights=weights, pickled=settings.pickled_weights)
+    snapshot = _snapshot(settings, weights=weights)
     return Checkpoint(snapshot, (settings.path, snapshot.name))
 
 
-def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool) -> Path:
-    """The checkpoint's folder in the hub cache. ``pickled``: ``bin`` weights are fetched where there are no safetensors."""
+def _snapshot(settings: Settings, *, weights: bool) -> Path:
+    """The checkpoint's folder in the hub cache; pickled weights (``bin``) only where the study allows them."""
+    hub_id, revision = settings.path, settings.revision
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -215,7 +233,7 @@ def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool
     small = [f"*{kind}" for kind in TEXT_FILES]
     try:
         found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=small))
-        for kind in WEIGHTS if pickled else WEIGHTS[:1]:
+        for kind in WEIGHTS if settings.pickled_weights else WEIGHTS[:1]:
             if weights and not complete(found):
                 found = Path(snapshot_download(hub_id, revision=revision, allow_patterns=[*small, f"*{kind}"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
@@ -224,7 +242,7 @@ def _snapshot(hub_id: str, revision: str | None, *, weights: bool, pickled: bool
             f"no folder {hub_id} beside the study file or in {Path.cwd()}, so it was taken for a hub id; "
             f"as one it is not in the local cache, and could not be fetched: {first}",
             expected="a checkpoint's folder, or a hub id (org/name) that exists and may be read",
-            hint=_where_a_folder_is_meant(hub_id),
+            hint=_in_place_of(hub_id, settings.folder),
         ) from None
     return found
 

@@ -17,6 +17,13 @@ LIMIT = 1_000_000
 OWN = "own"
 """As chat_template: the checkpoint's own, where a protocol would set another."""
 
+FLASH: Mapping[str, str] = {
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_interface",
+    "flash_attention_4": "flash_attn.cute",
+}
+"""Way of attending → the module of the package that brings it."""
+
 OPTIONS: Mapping[str, str] = {
     "path": "the checkpoint: a local folder, or a hub id such as org/name",
     "revision": "hub branch, tag or commit (default: main)",
@@ -82,6 +89,7 @@ class Settings:
     threads: int | None = None
     ignore_keys: tuple[str, ...] = ()
     seed: int = 0
+    folder: str = ""  # the study file's own: only for what to suggest where ``path`` is not there
 
     def budget(self, form: Form) -> int:
         """The most new tokens an answer of that form may have."""
@@ -139,12 +147,15 @@ def settings_from(spec: ModelSpec) -> Settings:
         fallback_template=card.template if card else None,
         ignore_keys=tuple(map(str, spec.options.get("ignore_keys", ()))),
         seed=spec.seed,
+        folder=spec.folder,
     )
 
 
 def modules(options: Mapping[str, object]) -> tuple[str, ...]:
     """What loading a checkpoint takes beside the core."""
-    return ("torch", "transformers", *(("bitsandbytes",) if options.get("quantized") else ()))
+    attending = (FLASH.get(str(options.get(key))) for key in ("attn_implementation", "vision_attention"))
+    flash = dict.fromkeys(module for module in attending if module)
+    return ("torch", "transformers", *(("bitsandbytes",) if options.get("quantized") else ()), *flash)
 
 
 def _trusted(spec: ModelSpec) -> bool:

@@ -18,6 +18,11 @@ from palpate.models._hf_settings import OPTIONS, settings_from
 from palpate.models.hf import PARTS, HFKind
 from palpate.nouns import Form
 from palpate.parts import Model, ModelKind, ModelSpec
+from palpate.stages.plan import plan
+from palpate.study import Study
+from small import STUDY, write_study
+
+SCRIPTED = 'kind = "scripted"\naccuracy = 0.7\nrefusal_rate = 0.05'
 
 
 def of(path: Path | str, **options):
@@ -143,7 +148,24 @@ def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
         of("org/other").fingerprint()
     assert f"no folder org/other beside the study file or in {Path.cwd()}, so it was taken for a hub id" in error.value.problem
     assert "not in the local cache, and could not be fetched: " in error.value.problem
-    assert error.value.hint == 'path = "./org/other" where a folder is meant: then the hub is not asked'
+    gated = "where the checkpoint is gated, accept the licence on its page, then `hf auth login`, or HF_TOKEN in the environment"
+    offline = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and nothing is fetched: unset it"
+    assert error.value.hint == f'{offline}; {gated}; path = "./org/other" where a folder is meant'
+
+
+def test_offline_is_only_spoken_of_where_it_is_set(hub_cache, monkeypatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("401 Client Error: access is restricted")
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    with pytest.raises(ModelError) as error:
+        of("google/medgemma-4b-it").fingerprint()
+    assert error.value.problem.endswith("401 Client Error: access is restricted")
+    assert error.value.hint.startswith("where the checkpoint is gated, accept the licence on its page, then `hf auth login`")
+    assert "HF_HUB_OFFLINE" not in error.value.hint
 
 
 def test_a_mistyped_folder_of_two_parts_is_not_only_spoken_of_as_a_hub_id(hub_cache, tmp_path, monkeypatch) -> None:
@@ -154,9 +176,24 @@ def test_a_mistyped_folder_of_two_parts_is_not_only_spoken_of_as_a_hub_id(hub_ca
     assert error.value.hint == "did you mean checkpoints/my-llava?"
     with pytest.raises(ModelError) as error:
         of("checkpoints/zebra").fingerprint()
-    assert error.value.hint.startswith('path = "./checkpoints/zebra"')
+    assert error.value.hint == 'path = "./checkpoints/zebra" where a folder is meant: then the hub is not asked'
     with pytest.raises(ModelError, match=r"^no folder \./checkpoints/my-lava"):
         of("./checkpoints/my-lava")
+
+
+@pytest.mark.parametrize("stand", [".", "sub", "elsewhere"])
+def test_the_folder_of_nearly_that_name_is_looked_for_beside_the_study_file_too(hub_cache, tmp_path, monkeypatch, stand) -> None:
+    """Wherever one stands; what is beside the study and what is here are suggested together, as either is to be written."""
+    beside, elsewhere = tmp_path / "sub", tmp_path / "elsewhere"
+    (beside / "checkpoints" / "my-llava").mkdir(parents=True)
+    (elsewhere / "checkpoints" / "my-lavas").mkdir(parents=True)
+    path = write_study(beside, STUDY.replace(SCRIPTED, 'kind = "hf"\npath = "checkpoints/my-lava"'), per_class=1)
+    monkeypatch.chdir(tmp_path / stand)
+    with pytest.raises(ModelError) as error:
+        plan(Study.load(path))
+    found = {"elsewhere": "checkpoints/my-llava or checkpoints/my-lavas"}.get(stand, "checkpoints/my-llava")
+    assert error.value.hint == f"did you mean {found}?"
+    assert error.value.where == f"{path}: models[0]"
 
 
 @pytest.mark.parametrize("kind", [".safetensors", ".bin"])

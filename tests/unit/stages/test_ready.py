@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,15 @@ def test_what_each_source_needs(kind: str, options: dict[str, object], needs: tu
     [
         ("hf", {}, ("torch", "transformers")),
         ("hf", {"quantized": "nf4"}, ("torch", "transformers", "bitsandbytes")),
+        ("hf", {"attn_implementation": "sdpa", "vision_attention": "eager"}, ("torch", "transformers")),
+        ("hf", {"attn_implementation": "flash_attention_2"}, ("torch", "transformers", "flash_attn")),
+        ("hf", {"attn_implementation": "flash_attention_3"}, ("torch", "transformers", "flash_attn_interface")),
+        ("bundled", {"vision_attention": "flash_attention_4"}, ("torch", "transformers", "flash_attn.cute")),
+        (
+            "hf",
+            dict.fromkeys(("attn_implementation", "vision_attention"), "flash_attention_2"),
+            ("torch", "transformers", "flash_attn"),
+        ),
         ("bundled", {}, ("torch", "transformers")),
         ("endpoint", {}, ("openai", "tenacity", "aiolimiter")),
     ],
@@ -153,6 +163,44 @@ def test_a_judge_and_a_picture_need_theirs(small_study: Path, without: Without) 
     made = (ReadingSpec("a", "judge", judge, part_of="both"), ReadingSpec("b", "judge", judge, part_of="both"))
     study = replace(Study.load(small_study), readings=made)
     assert lacks(study) == (Lack(("torch",), "the reading 'both', kind bundled"),)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_way_of_attending_whose_package_is_missing_is_named_before_an_image_is_touched(
+    edited: Edit, cli: Cli, without: Without, tmp_path: Path
+) -> None:
+    without("flash_attn.cute", "flash_attn")
+    study = edited(
+        SCRIPTED, 'kind = "hf"\npath = "."\nvision_attention = "flash_attention_4"\nattn_implementation = "flash_attention_2"'
+    )
+    told = cli("run", study, "--out", tmp_path / "out", exit_code=2).stderr
+    assert "needs what is not installed here: flash-attn, flash-attn-4 (for models[0], kind hf)" in told
+    assert "try: pip install flash-attn flash-attn-4" in told
+
+
+@pytest.mark.parametrize(
+    ("installed", "lacking"),
+    [
+        ((), ["flash_attn", "flash_attn.cute", "flash_attn_interface"]),
+        (("flash-attn",), ["flash_attn.cute", "flash_attn_interface"]),
+        (("flash-attn-4",), ["flash_attn", "flash_attn_interface"]),
+        (("flash-attn-3",), ["flash_attn", "flash_attn.cute"]),
+        (("kernels",), []),
+    ],
+)
+def test_packages_that_share_a_module_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], lacking: list[str]
+) -> None:
+    """Both flash-attn and flash-attn-4 are imported as flash_attn, and neither is imported to find out."""
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("palpate.extras.version", version)
+    monkeypatch.setattr("palpate.extras.find_spec", lambda name: "found" if name in installed else None)
+    assert [m for m in ("flash_attn", "flash_attn.cute", "flash_attn_interface") if absent(m)] == lacking
 
 
 def test_absent_is_what_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

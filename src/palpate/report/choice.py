@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 from palpate.report import words
 from palpate.report.findings import Finding
-from palpate.report.leads import lead_over, least, with_open_wrong
+from palpate.report.leads import as_shown, lead_over, least, with_open_wrong
 from palpate.report.view import ReportView, TaskCard
 
 CAUTION = (
     "On images and wordings like these, against this reference: where a model is best supported it may still not be good enough to "
     "rely on. Accuracy is balanced (0.50 is guessing), with its interval; points are percentage points of it. Read how far its "
     "accuracy lies below what is possible, and what is wrong among its surest answers. Every accuracy here, and every difference "
-    "of two (rounded once), counts an answer left open as wrong. “Behind” is said only where it holds whatever those answers would "
-    "have been: so a model may lie many points lower and not be shown to be behind."
+    "of two as they are written, counts an answer left open as wrong. “Behind” is said only where it holds whatever those answers "
+    "would have been: so a model may lie many points lower and not be shown to be behind."
 )
 AGAINST = {1: "{f.verdict} ({f.number})", 2: "{f.verdict} (the wording moves it by {f.short})"}
 NOT_SOUND = {1: "not shown to be better than chance", 2: "not shown to be robust to the wording"}
@@ -118,11 +118,12 @@ def _apart(view: ReportView, task: TaskCard, best: str, model: str) -> tuple[boo
     if e is None or e.value is None:
         return False, "", ""
     # One scale, that of the accuracies: a lead counts open answers half, and stands with its interval in the table of leads.
-    wrong = with_open_wrong(estimates, e)
-    apart = words.in_points(wrong, signed=True).lstrip("+")
+    wrong, shown = with_open_wrong(estimates, e), as_shown(estimates, e)
+    apart = words.in_points(shown, signed=True).lstrip("+")
     own = f"(accuracy {words.score(_accuracy(view, task, model))})"
     if e.verdict == "ahead":
-        return True, "behind" if wrong is None else f"behind by {apart} {own}", ""
+        by = "" if not shown else f" by {apart}"  # written alike, two may differ by less than a point
+        return True, "behind" if shown is None else f"behind{by} {own}", ""
     said = ""
     if wrong is not None and wrong >= 0.01 and (e.reason or abs(wrong - e.value) >= 0.005):
         why = "after Holm's correction over all pairs" if e.reason else "were its open answers right"

@@ -12,7 +12,8 @@ from palpate.report.view import ReportView
 ABOUT = (
     "Every two models that were asked the same. In a lead, points of balanced accuracy, an answer left open counts half, and the "
     "interval holds whatever those answers would have been: all right, or all wrong. So “ahead” is said less often than “better” "
-    "under tuning, where what is left open counts as wrong, as it does in the accuracies; that difference stands beside it. A "
+    "under tuning, where what is left open counts as wrong, as it does in the accuracies; their difference, as they are written, "
+    "stands beside it. A "
     "verdict holds for all pairs of its task at once (Holm's correction). The last column is the smallest lead, of two such models "
     "alone, that such images would show in four samples of five: below it “not ranked” says little."
 )
@@ -55,7 +56,7 @@ def _lead(e: Estimate, estimates: Sequence[Estimate]) -> Lead:
         verdict=e.verdict or "no verdict",
         lead=words.in_points(e.value, signed=True),
         between=words.points_interval(e, signed=True),
-        wrong=words.in_points(with_open_wrong(estimates, e), signed=True),
+        wrong=words.in_points(as_shown(estimates, e), signed=True),
         least=least(e),
         why=words.line(e.reason or ""),
     )
@@ -84,6 +85,17 @@ def lead_over(estimates: Sequence[Estimate], best: str, model: str, task: str, c
 
 def with_open_wrong(estimates: Sequence[Estimate], e: Estimate) -> float | None:
     """The difference of the two accuracies, in which what is left open counts as wrong."""
+    found = _accuracies(estimates, e)
+    return None if found is None else found[0] - found[1]
+
+
+def as_shown(estimates: Sequence[Estimate], e: Estimate) -> float | None:
+    """The same between the accuracies as they are written, to two decimals: what a reader finds who subtracts them."""
+    found = _accuracies(estimates, e)
+    return None if found is None else round(found[0], 2) - round(found[1], 2)
+
+
+def _accuracies(estimates: Sequence[Estimate], e: Estimate) -> tuple[float, float] | None:
     own = [words.one(estimates, "ba_all", model=e.by[m], task=e.by["task"], cell=e.by["cell"]) for m in ("model", "over")]
     values = [a.value for a in own if a is not None and a.value is not None]
-    return values[0] - values[1] if len(values) == 2 else None
+    return (values[0], values[1]) if len(values) == 2 else None

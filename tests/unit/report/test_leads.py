@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -99,16 +100,25 @@ def test_what_is_against_a_model_is_in_the_scale_of_the_accuracies_beside_it(vie
 
 def test_every_difference_of_the_choice_is_the_one_between_the_accuracies_that_it_names(view: ReportView) -> None:
     """Whatever share is left open: a reader who subtracts finds what is written, and both pages say which count it is."""
-    for value, verdict in ((-0.11, "behind"), (-0.02, "not ranked"), (-0.17, "behind")):
-        made = seen(view, lead(OTHER, BEST, value, verdict), wording="fragile")
+    of = ((0.86, 0.69), (0.988, 0.714), (0.994, 0.705), (0.8649, 0.6951), (0.8651, 0.6949))  # rounded once: 17, 27, 29, 17, 17
+    for accuracies, (value, verdict) in product(of, ((-0.11, "behind"), (-0.02, "not ranked"), (-0.17, "behind"))):
+        made = seen(view, lead(OTHER, BEST, value, verdict), wording="fragile", accuracies=accuracies)
         (found,) = choices(made, findings(made))
+        ((_, (pair,)),) = leads(made)
         ((_, against),) = found.against
         (best,) = re.findall(r"accuracy (\d\.\d\d)", found.why)
         ((points, other),) = re.findall(r"(\d+) points(?: lower)? \(accuracy (\d\.\d\d)\)", against)
         assert round(100 * (float(best) - float(other))) == int(points)
+        assert pair.wrong == f"+{points} points", "one difference of the two in one report"
     for page in (render_html(made), render_markdown(made)):
         assert "counts an answer left open as wrong" in page
         assert page.index("counts an answer left open as wrong") < page.index(">In short<" if "<html" in page else "## In short")
+
+
+def test_two_that_are_written_alike_are_no_points_apart(view: ReportView) -> None:
+    made = seen(view, lead(OTHER, BEST, -0.008, "behind"), accuracies=(0.8549, 0.8451))
+    (found,) = choices(made, findings(made))
+    assert found.against == ((OTHER, "behind (accuracy 0.85)"),)
 
 
 def test_of_a_model_that_is_behind_without_an_accuracy_no_number_is_made_up(view: ReportView) -> None:

@@ -91,13 +91,19 @@ class Flow(Generic[In]):
         }
         self._again: deque[Task[In]] = deque()
         self._order: deque[Task[In]] = deque()
-        self._over = False
+        self._over = self._all_start = False
         self._ends = 0  # of workers since the last answer
         self.replaced = 0
 
-    def run(self, given: Iterable[In], over: Callable[[], bool] = lambda: False) -> Iterator[tuple[In, Any]]:
-        """Each of ``given`` with what was answered, in order. Once they are ``over`` no more are begun, and those are left out."""
+    def run(
+        self, given: Iterable[In], over: Callable[[], bool] = lambda: False, *, all_start: bool = False
+    ) -> Iterator[tuple[In, Any]]:
+        """Each of ``given`` with what was answered, in order. Once they are ``over`` no more are begun, and those are left out.
+
+        ``all_start``: workers for which there is nothing yet begin to load the model, for more is to come.
+        """
         source, more = iter(given), True
+        self._all_start = all_start
         try:
             while True:
                 if over():
@@ -147,8 +153,9 @@ class Flow(Generic[In]):
             self._held[worker].append((self._submit(worker, task), task))
 
     def _staff(self) -> None:
-        """As many workers as there are to be, and no more than there are batches."""
-        wanted = 0 if self._over else min(self._count, sum(not task.done for task in self._order))
+        """As many workers as there are to be, and no more than there are batches, unless more are to come."""
+        undone = sum(not task.done for task in self._order)
+        wanted = 0 if self._over else self._count if self._all_start else min(self._count, undone)
         while len(self._workers) < wanted:
             worker, started = self._cluster.spawn()
             self._workers[worker] = started

@@ -70,7 +70,7 @@ class LocalExecutor(ServedModels):
         def submit(worker: Child, task: Task[Batch]) -> int:
             return self._workers().call(worker, "check", model, task.given)
 
-        ((_, found),) = self._flow(model, submit, [blocks])
+        ((_, found),) = self._flow(model, submit, [blocks], all_start=True)
         return dict(found)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class LocalExecutor(ServedModels):
         return self._processes
 
     def _flow(
-        self, model: ModelSpec, submit: Callable[[Child, Task[Batch]], int], batches: Iterable[Batch]
+        self, model: ModelSpec, submit: Callable[[Child, Task[Batch]], int], batches: Iterable[Batch], *, all_start: bool = False
     ) -> Iterator[tuple[Batch, Any]]:
         """In processes, each of which opens the next batches' images while it asks about one's."""
         processes = self._workers()
@@ -121,7 +121,7 @@ class LocalExecutor(ServedModels):
             processes, processes.workers, self.workers, submit, lambda task, missing: None, f"model {model.name!r}"
         )
         try:
-            yield from flow.run(batches, lambda: over(batches))
+            yield from flow.run(batches, lambda: over(batches), all_start=all_start)
         finally:
             self.replaced += flow.replaced
 

@@ -169,6 +169,17 @@ def test_workers_are_kept_from_one_flow_to_the_next() -> None:
     assert len(cluster.starts) == 3
 
 
+def test_workers_without_work_start_meanwhile_where_more_is_to_come() -> None:
+    cluster = Simulated()
+    assert list(cluster.flow(4).run([7])) == [(7, 70)]
+    assert len(cluster.workers) == 1
+    assert list(cluster.flow(4).run([7], all_start=True)) == [(7, 70)]
+    assert len(cluster.workers) == 4
+    before = set(cluster.workers)
+    assert list(cluster.flow(4).run(range(20))) == [(i, 10 * i) for i in range(20)]  # those not ready then are waited for now
+    assert set(cluster.workers) == before
+
+
 def test_a_flow_that_is_left_early_leaves_workers_that_can_be_used() -> None:
     cluster = Simulated()
     running = cluster.flow(2).run(range(100))

@@ -190,7 +190,7 @@ def _in_place_of(hub_id: str, study: str) -> str:
         return f'path = "./{hub_id}" where a folder is meant: then the hub is not asked'
     gated = "where the checkpoint is gated, accept the licence on its page, then `hf auth login`, or HF_TOKEN in the environment"
     told = [OFFLINE, gated] if _offline() else [gated]
-    return "; ".join([*told, f'path = "./{hub_id}" where a folder is meant'])
+    return "; ".join([*told, f'or path = "./{hub_id}" where a folder is meant'])
 
 
 OFFLINE = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and nothing is fetched: unset it"

@@ -150,7 +150,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_clear_error(hub_cache) -> None:
     assert "not in the local cache, and could not be fetched: " in error.value.problem
     gated = "where the checkpoint is gated, accept the licence on its page, then `hf auth login`, or HF_TOKEN in the environment"
     offline = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and nothing is fetched: unset it"
-    assert error.value.hint == f'{offline}; {gated}; path = "./org/other" where a folder is meant'
+    assert error.value.hint == f'{offline}; {gated}; or path = "./org/other" where a folder is meant'
 
 
 def test_offline_is_only_spoken_of_where_it_is_set(hub_cache, monkeypatch) -> None:

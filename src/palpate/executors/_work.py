@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palpate.errors import ModelError
 from palpate.nouns import Answer, Block, Status, Stimulus
-from palpate.parts import ChecksItself, FeatureRequest, Features, LooksAhead, LooksInside, MaskedImage, Model
+from palpate.parts import ChecksItself, FeatureRequest, Features, LoadsFirst, LooksAhead, LooksInside, MaskedImage, Model
 from palpate.registry import part
 
 
@@ -86,6 +87,17 @@ def _shown(
         return model.ask(stimuli), [None] * len(stimuli)
     wanted = [requests.get(s.block.task) if s.block.perturbation.name == "none" else None for s in stimuli]
     return model.look(stimuli, wanted)
+
+
+def loads_first(model: Model) -> TypeGuard[LoadsFirst]:
+    """A protocol is met by a name alone: a ``load`` that wants an argument, or is no method, is something else of a plug-in's."""
+    if not isinstance(model, LoadsFirst):
+        return False
+    try:
+        inspect.signature(model.load).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check(model: Model, blocks: Sequence[Block], seed: int) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 from palpate.errors import ModelError, PalpateError, RunError
 from palpate.executors._contract import Given
 from palpate.executors._shipping import Shipped
-from palpate.executors._work import Opened, announce, check, look_at, opened
+from palpate.executors._work import Opened, announce, check, loads_first, look_at, opened
 from palpate.nouns import Block
 from palpate.parts import FeatureRequest, Model, ModelSpec
 from palpate.registry import part
@@ -69,12 +69,15 @@ class Worker:
         self._lock = Lock()
 
     def start(self, spec: ModelSpec, identity: Mapping[str, Any] | None) -> Told | PalpateError:
-        """Make the model, and see that it is the one the plan knows (its ``identity``; None: whatever it is)."""
+        """Make the model, see that it is the one the plan knows (its ``identity``; None: whatever it is), and load it if it can be:
+        while one worker tests the model, the others are getting ready."""
 
         def made() -> Told:
             model = self._made(spec)
             if identity is not None:
                 _same(model, spec, identity)
+            if loads_first(model):
+                model.load()
             return Told(os.getpid(), versions())
 
         try:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeGuard
+from typing import Any
 
 from palpate.executors._contract import BOTH, CHECKING, LOADING, Batch, Looked, OnStep, over
 from palpate.executors._flow import Flow, Task
 from palpate.executors._processes import Child, Processes
 from palpate.executors._served import ServedModels
-from palpate.executors._work import Opened, announce, check, look_at, opened
+from palpate.executors._work import Opened, announce, check, loads_first, look_at, opened
 from palpate.nouns import Answer, Block
-from palpate.parts import Allowance, ChecksItself, FeatureRequest, LoadsFirst, Model, ModelSpec
+from palpate.parts import Allowance, ChecksItself, FeatureRequest, Model, ModelSpec
 from palpate.registry import part
 
 
@@ -60,7 +59,7 @@ class LocalExecutor(ServedModels):
         if not isinstance(held, ChecksItself):
             return {}
         if self.workers <= 1:
-            if _loads_first(held):
+            if loads_first(held):
                 tell(LOADING)
                 held.load()
             tell(CHECKING)
@@ -124,17 +123,6 @@ class LocalExecutor(ServedModels):
             yield from flow.run(batches, lambda: over(batches), all_start=all_start)
         finally:
             self.replaced += flow.replaced
-
-
-def _loads_first(model: Model) -> TypeGuard[LoadsFirst]:
-    """A protocol is met by a name alone: a ``load`` that wants an argument, or is no method, is something else of a plug-in's."""
-    if not isinstance(model, LoadsFirst):
-        return False
-    try:
-        inspect.signature(model.load).bind()
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _ahead(

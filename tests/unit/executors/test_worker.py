@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from palpate.errors import ModelError
 from palpate.executors import _work, _worker
 from palpate.executors._worker import CALLS, TakenBack, Told, Worker
 from palpate.nouns import Answer, Block, Status, Stimulus
@@ -143,6 +144,21 @@ def test_what_is_not_begun_can_be_taken_back(blocks, made, opening, calls) -> No
     worker.take_back(2)  # it is done
     assert model.asked() == 2
     assert worker._held == {}
+
+
+def test_a_worker_that_starts_loads_a_model_that_can_be_loaded(made, monkeypatch) -> None:
+    """So that all workers are ready when the first has tested it; by the thread that asks, and a fault is told."""
+    loaded = []
+    monkeypatch.setattr(Noting, "load", lambda self: loaded.append(threading.current_thread().name), raising=False)
+    worker = Worker(0)
+    assert isinstance(worker.start(SPEC, None), Told)
+    assert len(loaded) == 1
+    assert set(loaded) == made[0].threads
+    fault = ModelError("its weights do not fit")
+    monkeypatch.setattr(Noting, "load", lambda self: (_ for _ in ()).throw(fault))
+    assert Worker(0).start(SPEC, None) is fault
+    monkeypatch.setattr(Noting, "load", lambda self, path: None)  # something else of a plug-in's
+    assert isinstance(Worker(0).start(SPEC, None), Told)
 
 
 def test_what_is_asked_goes_by_its_own_model_whatever_was_started_last(blocks, made, calls) -> None:

@@ -68,7 +68,7 @@ class Processes:
         if model != self._model:
             self._model = model
             for child in self.workers:
-                self.workers[child] = self.call(child, "start", model, None)
+                self.workers[child] = self.call(child, "start", model, None, True)
 
     def call(self, child: Child, method: str, *given: Any) -> int:
         """Start a call; what it is known by."""
@@ -103,7 +103,7 @@ class Processes:
         process.start()
         theirs.close()  # else its end would never be seen from here
         child = Child(number, process, ours)
-        return child, self.call(child, "start", self._model, None)
+        return child, self.call(child, "start", self._model, None, True)
 
     def kill(self, child: Child) -> None:
         """End a process, dead or alive."""

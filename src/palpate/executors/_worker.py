@@ -68,15 +68,18 @@ class Worker:
         self._held: dict[int, tuple[Future[Opened | Missing], Future[Given | Missing]]] = {}  # not begun, in the order given
         self._lock = Lock()
 
-    def start(self, spec: ModelSpec, identity: Mapping[str, Any] | None) -> Told | PalpateError:
-        """Make the model, see that it is the one the plan knows (its ``identity``; None: whatever it is), and load it if it can be:
-        while one worker tests the model, the others are getting ready."""
+    def start(self, spec: ModelSpec, identity: Mapping[str, Any] | None, load: bool = False) -> Told | PalpateError:
+        """Make the model, and see that it is the one the plan knows (its ``identity``; None: whatever it is).
+
+        ``load`` it too, if it can be: while one worker tests the model, the others are getting ready. That may take minutes, so
+        it is not for one who takes a worker that has not answered for one that there is no room for.
+        """
 
         def made() -> Told:
             model = self._made(spec)
             if identity is not None:
                 _same(model, spec, identity)
-            if loads_first(model):
+            if load and loads_first(model):
                 model.load()
             return Told(os.getpid(), versions())
 

@@ -99,7 +99,7 @@ class RayExecutor(ServedModels):
         def submit(worker: Any, task: Task[Batch]) -> Any:
             return worker.check.remote(model, task.given, tuple(task.images), *task.images.values())
 
-        ((_, found),) = self._flow(model, submit, [blocks], all_start=True)
+        ((_, found),) = self._flow(model, submit, [blocks])
         return dict(found)
 
     def pids(self) -> list[int]:
@@ -115,9 +115,7 @@ class RayExecutor(ServedModels):
             self._ray.shutdown()
         self._ray, self._own, self._shipping = None, False, None
 
-    def _flow(
-        self, model: ModelSpec, submit: Any, given: Iterable[Batch], *, all_start: bool = False
-    ) -> Iterator[tuple[Batch, Any]]:
+    def _flow(self, model: ModelSpec, submit: Any, given: Iterable[Batch]) -> Iterator[tuple[Batch, Any]]:
         source = iter(given)
         first = next(source, None)
         if first is None:
@@ -125,7 +123,7 @@ class RayExecutor(ServedModels):
         count = self._prepare(model)
         flow: Flow[Batch] = Flow(self, self._workers, count, submit, self._send, f"model {model.name!r}")
         try:
-            yield from flow.run(chain((first,), source), lambda: over(given), all_start=all_start)
+            yield from flow.run(chain((first,), source), lambda: over(given))
         finally:
             self.replaced += flow.replaced
 

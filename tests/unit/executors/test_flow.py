@@ -6,14 +6,17 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from palpate.errors import ModelError, RunError
 from palpate.executors._flow import AHEAD, MOST_ENDS, Flow, Lost, Task
+from palpate.executors._ray_worker import RayWorker
 from palpate.executors._worker import AT_ONCE, Missing, TakenBack, Told, same_versions, versions
 from palpate.executors.ray_pool import RayExecutor, RaySettings
+from palpate.models.scripted import ScriptedModel
 from palpate.parts import ModelSpec
 
 TOLD = Told(1, versions())
@@ -141,6 +144,28 @@ def test_a_cluster_is_not_looked_for_where_nothing_is_left_to_ask() -> None:
     executor = RayExecutor(RaySettings("127.0.0.1:1"))
     assert list(executor.run(ModelSpec("m", "scripted"), [])) == []
     executor.close()
+
+
+def test_a_worker_on_a_cluster_answers_before_its_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has not answered in the time a cluster takes to grow is taken for one that there is no room for."""
+    loaded: list[str] = []
+    monkeypatch.setattr(ScriptedModel, "load", lambda self: loaded.append("load"), raising=False)
+
+    class Actor:
+        """As Ray shows a worker, without a cluster."""
+
+        def __init__(self, seed: int) -> None:
+            self.start = SimpleNamespace(remote=RayWorker(seed).start)
+
+        @classmethod
+        def options(cls, **given: Any) -> Any:
+            return SimpleNamespace(remote=cls)
+
+    executor = RayExecutor(RaySettings("127.0.0.1:1"))
+    executor._actor, executor._model = Actor, (ModelSpec("m", "scripted"), {"CPU": 1.0, "GPU": 0.0})
+    _, told = executor.spawn()
+    assert isinstance(told, Told)
+    assert loaded == []
 
 
 def test_what_is_ahead_is_bounded() -> None:

@@ -146,19 +146,22 @@ def test_what_is_not_begun_can_be_taken_back(blocks, made, opening, calls) -> No
     assert worker._held == {}
 
 
-def test_a_worker_that_starts_loads_a_model_that_can_be_loaded(made, monkeypatch) -> None:
+def test_a_worker_that_is_to_load_as_it_starts_loads_a_model_that_can_be_loaded(made, monkeypatch) -> None:
     """So that all workers are ready when the first has tested it; by the thread that asks, and a fault is told."""
     loaded = []
     monkeypatch.setattr(Noting, "load", lambda self: loaded.append(threading.current_thread().name), raising=False)
+    assert isinstance(Worker(0).start(SPEC, None), Told)
+    assert loaded == [], "only where it is told to"
+    made.clear()
     worker = Worker(0)
-    assert isinstance(worker.start(SPEC, None), Told)
+    assert isinstance(worker.start(SPEC, None, True), Told)
     assert len(loaded) == 1
     assert set(loaded) == made[0].threads
     fault = ModelError("its weights do not fit")
     monkeypatch.setattr(Noting, "load", lambda self: (_ for _ in ()).throw(fault))
-    assert Worker(0).start(SPEC, None) is fault
+    assert Worker(0).start(SPEC, None, True) is fault
     monkeypatch.setattr(Noting, "load", lambda self, path: None)  # something else of a plug-in's
-    assert isinstance(Worker(0).start(SPEC, None), Told)
+    assert isinstance(Worker(0).start(SPEC, None, True), Told)
 
 
 def test_what_is_asked_goes_by_its_own_model_whatever_was_started_last(blocks, made, calls) -> None:

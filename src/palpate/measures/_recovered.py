@@ -57,7 +57,8 @@ class Judge:
     def claims(self, found: Evidence) -> dict[str, float]:
         """p of each of ``CLAIMS``: the largest of the p of all that must hold for it; 1 where a control that it takes is missing.
 
-        Valid for "one of them does not hold" without correction (intersection–union, Berger 1982).
+        Valid for "one of them does not hold" without correction (intersection–union, Berger 1982). That the own reader gains
+        little, though it reads the oracle, is no part of the p of ``OTHERS``: ``claim`` holds it to its intervals, task by task.
         """
         real, masked, others = (self._p(gain) for gain in (found.real, found.masked, found.others))
         own = 0.0 if found.own is None else self._p(found.own)

@@ -15,6 +15,8 @@ SAID: Mapping[str, str] = {
     "reader's prior alone": "The reader answers by habit, whatever it is given: this says nothing of the description.",
     "undetermined": "These images, or the controls asked for, cannot tell whether the description carries more.",
 }
+HELD_BACK = "It is not shown that a reader recovers anything from the description: at most it is little."
+"""In place of "nothing recovered" where only Holm's correction keeps a gain from being named: its interval lies above the bound."""
 
 
 def in_words(gain: Estimate, beyond: Estimate | None, leak: Estimate | None) -> str:
@@ -26,7 +28,22 @@ def in_words(gain: Estimate, beyond: Estimate | None, leak: Estimate | None) -> 
     found += f" ({between})" if between else ""
     if leak is not None and leak.value is not None:
         found += f"; {words.percent(leak.value)} of the descriptions name the diagnosis"
-    found += f". {SAID.get(gain.verdict or '', '')}".rstrip()
-    if gain.verdict == "carried by the description" and beyond is not None and beyond.verdict == "nothing recovered":
-        found += " A better threshold of its own answer would give as much."
-    return found
+    found += f". {_said(gain)}".rstrip() + words.aside(gain)
+    return found + (_beyond(beyond) if gain.verdict == "carried by the description" and beyond is not None else "")
+
+
+def _said(gain: Estimate) -> str:
+    """The sentence of its verdict; one that denies no more than is shown, where the reason beside it says a gain would be."""
+    return HELD_BACK if gain.verdict == "nothing recovered" and gain.reason else SAID.get(gain.verdict or "", "")
+
+
+def _beyond(beyond: Estimate) -> str:
+    """Whether a better threshold of its own answer would give what the description does; empty where that is not known.
+
+    Where only Holm's correction keeps the gain over it from being named, that gain and why, not that there is none.
+    """
+    if words.aside(beyond):
+        between = words.points_interval(beyond, signed=True)
+        more = words.in_points(beyond.value, signed=True) + (f" ({between})" if between else "")
+        return f" Beyond a better threshold of its own answer they score {more}.{words.aside(beyond)}"
+    return " A better threshold of its own answer would give as much." if beyond.verdict == "nothing recovered" else ""

@@ -192,7 +192,7 @@ class _Teller:
         said = CHANCE.get(whole.verdict or "", "No verdict.")
         sentence = (
             f"{self.who} answers {words.score(whole.value)} of {self.about} questions right (both classes weighted alike"
-            f"{_interval(whole, words.interval(whole))}){of_best}; chance is 0.50.{also} {said}{aside(whole)}"
+            f"{_interval(whole, words.interval(whole))}){of_best}; chance is 0.50.{also} {said}{words.aside(whole)}"
         )
         verdict, unit = whole.verdict or "no verdict", f" of {words.possible(best)}" if best is not None else ""
         symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.score(whole.value)
@@ -267,7 +267,7 @@ class _Teller:
             size = words.points(abs(difference.value), signed=True).lstrip("+")
             shown = "" if selective else ", which these images do not show to be more than chance"
             parts.append(f"it refuses {size} percentage points more often where the condition is {where}{shown}")
-            parts[-1] += aside(difference, "; ").rstrip(".")
+            parts[-1] += words.aside(difference, "; ").rstrip(".")
         answers = whole.high is not None and whole.high <= self.view.thresholds.answers
         symbol, verdict = ("✗", "selective") if selective else ("✓", "answers") if answers else ("≈", "leaves some open")
         if not selective and not answers and whole.value == 0:  # none seen, but too few images to promise it
@@ -308,7 +308,7 @@ class _Teller:
         instead = {"nothing lost": self._little, "threshold problem": self._unshown}.get(loss.verdict or "")
         if instead is None or (amounts := instead(own)) is None:
             return found
-        sentence = f"{told}. {amounts[2]}{aside(loss)}{more}"
+        sentence = f"{told}. {amounts[2]}{words.aside(loss)}{more}"
         return replace(found, symbol=amounts[0], verdict=amounts[1], sentence=sentence)
 
     @staticmethod
@@ -330,7 +330,7 @@ class _Teller:
         leaks = self.index.get(("label_leak_rate", frozenset({"model": self.model, "task": self.task.name}.items())))
         if gain is None:
             return ""
-        return described.in_words(gain, self.get("description_gain_rethresholded"), leaks) + aside(gain)
+        return described.in_words(gain, self.get("description_gain_rethresholded"), leaks)
 
     def _by_description(self) -> Finding | None:
         """Q6 of a model that gives no probabilities: by what its descriptions carry beyond its answers."""
@@ -375,7 +375,7 @@ class _Teller:
     ) -> Finding:
         verdict = e.verdict or "no verdict"
         symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
-        sentence = f"{told}. {said.get(verdict, 'No verdict.')}{aside(e)}{more}"
+        sentence = f"{told}. {said.get(verdict, 'No verdict.')}{words.aside(e)}{more}"
         name = self.task.name
         return Finding(self.model, question, name, symbol, verdict, number, sentence, unit=unit, between=between, note=_note(e))
 
@@ -397,25 +397,17 @@ def _pair(view: ReportView, task: TaskCard, e: Estimate, index: Index) -> Findin
         "worse": f"worse by {size} of balanced accuracy",
         "equivalent": f"the same within ±{margin} of balanced accuracy ({signed})",
     }.get(verdict, f"{words.in_points(e.value, signed=True)} of balanced accuracy, too uncertain for a verdict")
-    sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".") + aside(e)
+    sentence = f"{head}: {told}" + (f" ({_level(e)} interval {between})." if between else ".") + words.aside(e)
     least = index.get(("delta_ba_all_mde", frozenset(e.by.items())))
     if verdict in ("undetermined", "equivalent") and least is not None and least.value is not None:
         sentence += f" These images would show differences of {words.points(least.value)} points and more (4 times out of 5)."
     wider = index.get(("delta_ba_all_over_wordings", frozenset(e.by.items())))
     if wider is not None and wider.low is not None:
-        sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}.{aside(wider)}"
+        sentence += f" For other wordings of the same question: {words.points_interval(wider, signed=True)}.{words.aside(wider)}"
     relation = RELATIONS.get(e.by.get("relation", ""), "")
     sentence += f" {relation}" if relation else ""
     symbol = words.SYMBOLS.get(verdict, words.UNKNOWN)
     return Finding(tuned, 4, task.name, symbol, verdict, signed, sentence, base, f" {unit}", between, note=_note(e))
-
-
-def aside(e: Estimate, before: str = " ") -> str:
-    """Why the verdict claims less than the interval, as a sentence to put after it; empty where it does not."""
-    if e.value is None or not e.reason:
-        return ""
-    said = words.line(e.reason)
-    return f"{before}{said if before.strip() else said[:1].upper() + said[1:]}."
 
 
 def _note(e: Estimate) -> str:

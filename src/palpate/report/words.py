@@ -73,6 +73,14 @@ def line(text: object) -> str:
     return " ".join(plain(text).split())
 
 
+def aside(e: Estimate, before: str = " ") -> str:
+    """Why the verdict claims less than the interval, as a sentence to put after it; empty where it does not."""
+    if e.value is None or not e.reason:
+        return ""
+    said = line(e.reason)
+    return f"{before}{said if before.strip() else said[:1].upper() + said[1:]}."
+
+
 # ---------------------------------------------------------------- numbers
 
 

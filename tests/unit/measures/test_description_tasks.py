@@ -150,6 +150,25 @@ def test_a_gain_that_holm_leaves_unshown_may_still_be_shown_to_be_small():
     assert [(e.verdict, e.reason) for e in verdicts(tasks(panel, 2), **bounds)] == [(NOTHING, WHY.format(CARRIED))] * 2
 
 
+def of_own(panel: Panel, measure: str, level: float, given: str | None = None) -> Estimate:
+    """The first of the model's own reader, on what it was given."""
+    found = Description().measure([panel], MeasureSettings(level=level))
+    return next(e for e in found if e.measure == measure and e.by.get("reader") == "own" and e.by.get("input") == given)
+
+
+def test_that_the_own_reader_gains_little_and_reads_the_oracle_is_held_to_its_intervals_by_task_and_not_corrected():
+    """Neither is in the p of "another reader's skill": only just so on one task, the word is said of each of ten."""
+    panel = planted.STRONGER_READER.panel(7)
+    high = float(of_own(panel, "description_gain", 0.9).high or 0.0)
+    low = float(of_own(panel, "description_ba", 0.95, "oracle").low or 0.0)
+    just = {"equivalence": high + 0.001, "oracle": low - 0.001, "chance_margin": 0.0, "chance_margin_small": 0.0}
+    for count in (1, 10):
+        among = tasks(panel, count)
+        assert [(e.verdict, e.reason) for e in verdicts(among, **just)] == [(OTHERS, None)] * count
+        assert {e.verdict for e in verdicts(among, **{**just, "equivalence": high - 0.001})} == {OPEN}
+        assert {e.verdict for e in verdicts(among, **{**just, "oracle": low + 0.001})} == {OPEN}
+
+
 def evidence(panel: Panel) -> Evidence:
     told = panel.descriptions
     assert told is not None

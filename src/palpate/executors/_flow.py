@@ -233,6 +233,8 @@ class Flow(Generic[In]):
         (task,) = (one for call, one in held if call == reference)
         self._held[worker] = deque(one for one in held if one[0] != reference)
         if isinstance(found, TakenBack):
+            if not task.recalled:
+                raise RuntimeError("a worker gave back what it was not told to")
             self._back([task])
             return
         self._ends = 0

@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -100,7 +102,7 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._seed, number, self.count), name=f"palpate-worker-{number}")
-        process.start()
+        _start(process)
         theirs.close()  # else its end would never be seen from here
         child = Child(number, process, ours)
         return child, self.call(child, "start", self._model, None, True)
@@ -108,7 +110,7 @@ class Processes:
     def kill(self, child: Child) -> None:
         """End a process, dead or alive."""
         child.process.kill()
-        child.process.join(PATIENCE)
+        _gone(child.process)
         child.pipe.close()
 
     def take_back(self, child: Child, number: int) -> None:
@@ -119,8 +121,14 @@ class Processes:
         """The calls that are done, in the order given; none where none was for a moment."""
         awaited = set(references)
         by_pipe = {child.pipe: child for child in self.workers if child.under_way & awaited}
-        for pipe in wait(list(by_pipe), 0 if any(one in self._found for one in references) else SOON):
-            self._hear(by_pipe[pipe])  # type: ignore[index]
+        heard = wait(list(by_pipe), 0 if any(one in self._found for one in references) else SOON)
+        for pipe, child in by_pipe.items():
+            # A process of the model's own code may hold the pipe's other end: then the end of the worker cannot be heard.
+            ended = child.process.exitcode is not None
+            if ended or pipe in heard:
+                self._hear(child)
+            if ended and child.under_way:
+                self._lost(child)
         done = [reference for reference in references if reference in self._found]
         self._found = {reference: self._found[reference] for reference in done}  # nobody waits for any other
         return done
@@ -135,8 +143,10 @@ class Processes:
         return found
 
     def _tell(self, child: Child, reference: int | None, method: str, given: tuple[Any, ...]) -> None:
-        with suppress(OSError):  # it is gone, which is seen where its answer is waited for
-            child.pipe.send((reference, method, given))
+        # Where it is gone that is seen where its answer is waited for.
+        if child.process.exitcode is None:
+            with suppress(OSError):
+                child.pipe.send((reference, method, given))
 
     def _hear(self, child: Child) -> None:
         try:
@@ -145,14 +155,38 @@ class Processes:
                 child.under_way.discard(reference)
                 self._found[reference] = found
         except (EOFError, OSError):
-            child.process.join(PATIENCE)
-            if (child.process.exitcode or 0) > 0:  # not killed: no other would fare better
-                raise _ended(child) from None
-            self._found |= {reference: Lost() for reference in child.under_way}
-            child.under_way.clear()
+            _gone(child.process)
+            self._lost(child)
+
+    def _lost(self, child: Child) -> None:
+        """It is gone: its calls come to nothing. Raises RunError where it ended by itself."""
+        if (child.process.exitcode or 0) > 0:  # not killed: no other would fare better
+            raise _ended(child)
+        self._found |= {reference: Lost() for reference in child.under_way}
+        child.under_way.clear()
 
 
 _references = count()
+
+
+def _start(process: BaseProcess) -> None:
+    """A Ctrl-C before the process has said that it ignores it would end it: until then it is to wait."""
+    if not hasattr(signal, "pthread_sigmask"):
+        process.start()
+        return
+    resource_tracker.ensure_running()  # what starts it with the first process lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _gone(process: BaseProcess) -> None:
+    """Wait until a process is. ``join`` would wait for those it started too, which may hold what it goes by."""
+    until = time.monotonic() + PATIENCE
+    while process.exitcode is None and time.monotonic() < until:
+        time.sleep(0.005)
 
 
 def _ended(child: Child) -> RunError:
@@ -168,12 +202,21 @@ def _ended(child: Child) -> RunError:
 
 
 def _serve(pipe: Connection, seed: int, number: int, workers: int) -> None:
-    """Take calls, each in a thread, until the one who asks is gone."""
+    """Take calls until the one who asks is gone."""
+    os.set_inheritable(pipe.fileno(), False)  # a program that the model's code starts must not keep it open
     _prepare(number, workers)
-    worker, calls, answering = Worker(seed), ThreadPoolExecutor(CALLS, thread_name_prefix="palpate-call"), threading.Lock()
+    _take_calls(pipe, Worker(seed))
+    os._exit(0)
+
+
+def _take_calls(pipe: Connection, worker: Worker) -> None:
+    """In the order they come. Whoever waits for an answer, and whoever sends one, does so in a thread of its own: were it this one,
+    it and the one who asks might each wait for the other to read."""
+    calls, answers = (ThreadPoolExecutor(CALLS, thread_name_prefix=f"palpate-{what}") for what in ("call", "answer"))
+    answering = threading.Lock()
 
     def answer(reference: int, call: Future[Any]) -> None:
-        fault = call.exception()
+        fault = call.exception()  # waits
         told = _pickled(reference, call.result() if fault is None else Raised(_noted(fault)))
         with answering, suppress(OSError):  # else nobody hears it any more
             pipe.send_bytes(told)
@@ -181,10 +224,12 @@ def _serve(pipe: Connection, seed: int, number: int, workers: int) -> None:
     with suppress(EOFError, OSError):
         while True:
             reference, method, given = pipe.recv()
-            call = calls.submit(getattr(worker, method), *given)
-            if reference is not None:
-                call.add_done_callback(partial(answer, reference))
-    os._exit(0)
+            if reference is None:
+                getattr(worker, method)(*given)
+                continue
+            # A batch is taken here, before what comes after it is heard, as a word to take it back.
+            call = worker.take(*given) if method == "look" else partial(getattr(worker, method), *given)
+            answers.submit(answer, reference, calls.submit(call))
 
 
 def _noted(fault: BaseException) -> BaseException:
@@ -210,6 +255,8 @@ def _prepare(number: int, workers: int) -> None:
     os.environ[WORKER] = str(number)  # which of several GPUs is its own
     os.environ[WORKERS] = str(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the parent says when to end
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see _start; whatever the model's code starts may hear it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,16 +102,34 @@ class Worker:
         ``number`` is what ``take_back`` knows these Blocks by. The model is named with every question: calls may overtake one
         another, so what was started last need not be what is asked.
         """
+        return self.take(number, spec, blocks, requests, places, *sent)()
+
+    def take(
+        self,
+        number: int,
+        spec: ModelSpec,
+        blocks: Sequence[Block],
+        requests: Mapping[str, FeatureRequest],
+        places: Sequence[int] = (),
+        *sent: Shipped,
+    ) -> Callable[[], Given | Missing | TakenBack | PalpateError]:
+        """``look`` in two: these Blocks are next now, and can be taken back; what is returned waits for their answers."""
         with self._lock:
             opening = self._opening.submit(self._opened, blocks, places, sent)
             asked = self._asking.submit(self._ask, number, spec, requests)
             self._held[number] = opening, asked
-        try:
-            return asked.result()
-        except CancelledError:
-            return TakenBack()
-        except PalpateError as fault:
-            return fault
+
+        def answered() -> Given | Missing | TakenBack | PalpateError:
+            try:
+                return asked.result()
+            except CancelledError:
+                if asked.cancelled():
+                    return TakenBack()
+                raise  # the model's own code did
+            except PalpateError as fault:
+                return fault
+
+        return answered
 
     def take_back(self, number: int) -> None:
         """Forget the Blocks of that number, unless the model is at them already or done: ``look`` then returns ``TakenBack``."""

@@ -252,6 +252,18 @@ def test_a_fault_on_the_way_ends_the_flow() -> None:
         list(Broken().flow(2).run(range(9)))
 
 
+def test_what_is_given_back_unasked_is_a_fault() -> None:
+    """It would be handed out again for ever."""
+
+    class Unwilling(Simulated):
+        def result(self, reference: int) -> Any:
+            found = super().result(reference)
+            return TakenBack() if found == 30 else found
+
+    with pytest.raises(RuntimeError, match="gave back what it was not told to"):
+        list(islice(Unwilling().flow(1).run(range(5)), 5))
+
+
 def test_missing_images_are_sent_and_the_batch_is_asked_again() -> None:
     class Blind(Simulated):
         def result(self, reference: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +144,17 @@ def test_what_is_not_begun_can_be_taken_back(blocks, made, opening, calls) -> No
     worker.take_back(2)  # it is done
     assert model.asked() == 2
     assert worker._held == {}
+
+
+def test_what_the_models_own_code_cancels_is_not_taken_back(blocks, made, monkeypatch) -> None:
+    """It would be asked again for ever."""
+
+    def cancelled(self: Noting, stimuli: Sequence[Stimulus]) -> Any:
+        raise CancelledError
+
+    monkeypatch.setattr(Noting, "ask", cancelled)
+    with pytest.raises(CancelledError):
+        Worker(0).look(0, SPEC, [blocks[0]], {})
 
 
 def test_a_worker_that_is_to_load_as_it_starts_loads_a_model_that_can_be_loaded(made, monkeypatch) -> None:

@@ -79,7 +79,7 @@ class Unrepeated:
                 self.step = Step(self, inputs)
             if self.step is not None:
                 return self.step(inputs)
-            return self.loaded.model(past_key_values=self.suffix, use_cache=True, **inputs)
+            return self.loaded.model(**self.loaded.keeping(self.suffix), **inputs)
 
     def steady(self, left: int) -> bool:
         """Whether rows that end from now on stay until half have; ``left``: tokens at most still to come."""

@@ -6,6 +6,7 @@ only warn. The checkpoint's own sampling defaults are put aside, so that greedy 
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import warnings
@@ -42,6 +43,11 @@ class Loaded:
     pad: int
     unrepeated: bool = False  # how a shared beginning is attended to
     fused: Fused | None = None
+
+    def keeping(self, cache: Any) -> dict[str, Any]:
+        """What a pass is given so that it keeps keys and values in ``cache``: transformers 5.24 named the argument anew."""
+        taken = inspect.signature(type(self.model).forward).parameters
+        return {"cache" if "cache" in taken else "past_key_values": cache, "use_cache": True}
 
     def current(self) -> AbstractContextManager[Any]:
         """Its GPU is this thread's current one while this lasts: there events are recorded and kernels of our own run."""

@@ -185,7 +185,7 @@ def _prefill(loaded: Loaded, shared: Shared, lengths: list[int], watch: Watch | 
         cache.layer_class_to_replicate = kept_layer()
     given = inputs if watch is None else watch.vision(inputs) | {"output_hidden_states": True}
     with places_known(loaded.model.base_model, placeholder, count), _kept(loaded, watch):
-        out = loaded.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        out = loaded.model(**given, **loaded.keeping(cache), logits_to_keep=1)
     if watch is not None:
         watch.image(out.hidden_states, inputs["input_ids"])
     shift = loaded.model.base_model.rope_deltas if own_positions else mask.new_zeros(len(lengths), 1) if grid else None
@@ -264,7 +264,7 @@ class Repeated:
 
     def forward(self, **inputs: Any) -> Any:
         """With the mask over beginning, padding and rest."""
-        return self.loaded.model(attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **inputs)
+        return self.loaded.model(attention_mask=self.mask, **self.loaded.keeping(self.cache), **inputs)
 
     def steady(self, left: int) -> bool:
         """Never: whoever has ended leaves."""

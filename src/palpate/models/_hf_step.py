@@ -96,7 +96,7 @@ class Step:
             layer.settle(length)
 
     def _run(self) -> Any:
-        return self.state.loaded.model(past_key_values=self.state.suffix, use_cache=True, **self.inputs)
+        return self.state.loaded.model(**self.state.loaded.keeping(self.state.suffix), **self.inputs)
 
     def _capture(self) -> None:
         import torch

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from types import SimpleNamespace
 
 import pytest
 
 from palpate.errors import ModelError
 from palpate.models import _hf_plain, _hf_ways
+from palpate.models._hf_load import Loaded
 from palpate.models._hf_prefix import answer_shared
 from palpate.models._hf_ways import VERIFIED
 from palpate.nouns import Answer, Status
@@ -142,3 +144,28 @@ def test_prefix_is_refused_where_it_is_not_verified(build, images, monkeypatch) 
     monkeypatch.setattr(_hf_ways, "VERIFIED_TEXT", frozenset())
     with pytest.raises(ModelError, match="not known to be exact for llama"):
         build("reader", inference="prefix").fingerprint()
+
+
+def test_a_pass_is_given_its_cache_by_the_name_it_takes() -> None:
+    """transformers calls it ``cache`` from 5.24 on, and warns of the older name until it goes; a wrapper keeps the names."""
+
+    def renamed(forward):
+        @wraps(forward)
+        def run(*given, **named):
+            return forward(*given, **named)
+
+        return run
+
+    class Newer:
+        @renamed
+        def forward(self, input_ids, cache=None, use_cache=None): ...
+
+    class Older:
+        def forward(self, input_ids, past_key_values=None, use_cache=None): ...
+
+    class Own:
+        def forward(self, input_ids, **named): ...
+
+    given = [Loaded.keeping(SimpleNamespace(model=model()), "kept") for model in (Newer, Older, Own)]
+    assert given[0] == {"cache": "kept", "use_cache": True}
+    assert given[1] == given[2] == {"past_key_values": "kept", "use_cache": True}

@@ -371,7 +371,10 @@ def _counted(planned: Plan, out: str | Path | None) -> tuple[PlanSummary, dict[s
 def check_run(run: str | Path) -> Checked:
     """Is everything in a run's folder whole? Raises RunError or LedgerError where there is no run to check."""
     folder = RunFolder(run)
-    checked = check_ledger(folder.ledger_path) if folder.exists() else Checked(folder.study_path, {})
+    if not folder.exists():
+        _ = folder.study_path  # raises where there is no run at all
+        folder.ledger().close()  # raises: a study without a ledger is no run that could be whole
+    checked = check_ledger(folder.ledger_path)
     try:
         Study.load(folder.study_path, with_models=False)
     except PalpateError as fault:

@@ -105,6 +105,18 @@ def test_a_study_that_cannot_be_read_is_named(damaged: Path) -> None:
     assert kinds(damaged) == {"the study cannot be read"}
 
 
+def test_a_study_without_a_ledger_is_no_run_that_could_be_whole(damaged: Path, tmp_path: Path, cli: Cli) -> None:
+    (damaged / "ledger.sqlite").unlink()
+    (tmp_path / "begun").mkdir()
+    shutil.copyfile(damaged / "study.toml", tmp_path / "begun" / "study.toml")  # as `palpate init` leaves a folder
+    for folder in (damaged, tmp_path / "begun"):
+        told = cli("check", folder, exit_code=2)
+        assert "no ledger here" in told.stderr
+        assert "whole" not in told.stdout
+        assert not (folder / "ledger.sqlite").exists()
+    assert "no run here" in cli("check", tmp_path, exit_code=2).stderr
+
+
 def break_page(run_folder: Path, number: int, rng: random.Random) -> None:
     with (run_folder / "ledger.sqlite").open("r+b") as file:
         file.seek((number - 1) * PAGE)

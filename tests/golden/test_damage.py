@@ -158,6 +158,20 @@ def test_a_broken_first_page_leaves_nothing(damaged: Path, tmp_path: Path) -> No
     assert not (tmp_path / "saved" / "ledger.sqlite").exists()
 
 
+@pytest.mark.parametrize("verb", ["gate", "measure", "report", "show"])
+def test_what_meets_damage_names_the_way_to_save_what_is_whole(damaged: Path, tmp_path: Path, cli: Cli, verb: str) -> None:
+    pages = (damaged / "ledger.sqlite").stat().st_size // PAGE
+    for number in range(pages // 2, pages // 2 + 4):  # of answers
+        break_page(damaged, number, random.Random(number))
+    told = " ".join(cli(verb, damaged, exit_code=2).stderr.split())
+    assert "malformed" in told
+    assert f"`palpate check {damaged} --salvage NEW`" in told
+    assert "start again" not in told
+    saved = salvage_run(damaged, tmp_path / "saved")  # as it says
+    assert check_run(tmp_path / "saved").whole
+    assert saved.kept["response"] == len(texts(tmp_path / "saved")) > 0
+
+
 def test_rows_that_do_not_fit_their_seal_are_left_behind(damaged: Path, tmp_path: Path, folder: Path, cli: Cli) -> None:
     edit(damaged, "UPDATE response SET text = 'Yes.' WHERE id BETWEEN 10 AND 12")
     edit(damaged, "UPDATE prompt SET record = '{' WHERE id = 3")

@@ -124,13 +124,14 @@ class Ledger:
             )
 
     def _trouble(self, fault: sqlite3.Error) -> LedgerError:
-        text = str(fault)
+        text, damaged = str(fault), f"the file is damaged: `palpate check {self.path.parent} --salvage NEW` saves what is whole"
         hints = {
             "full": "free some space; what was committed is safe, run again to go on",
             "readonly": "the folder or file is read-only: choose another --out",
             "unable to open": "the folder cannot be written: choose another --out",
             "not a database": "the file is no ledger: choose another --out",
-            "malformed": "the file is damaged: keep it, and start again in another --out",
+            "malformed": damaged,
+            "decode": damaged,
             "no such table": "the file is no ledger, or its run had not begun: `palpate run STUDY.toml --out RUN`",
             "locked": "another run writes to this ledger: wait for it to end",
         }

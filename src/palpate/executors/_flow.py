@@ -24,7 +24,8 @@ Reference = Any  # of a call that is under way
 AHEAD = 5
 """Batches a worker may be ahead, on average, of the first one that is not finished: what bounds memory."""
 MOST_ENDS = 5
-"""Workers that may die at one batch, or for each that there is to be without any answer, before it is given up."""
+"""Workers that may die at one batch, or for each that there is to be without any answer, before it is given up; and that may die in
+a row while they start, before the rest go on with one fewer."""
 _numbers = numbers()
 """Of everything that was ever handed out, so that no worker knows two batches by one number."""
 
@@ -93,6 +94,8 @@ class Flow(Generic[In]):
         self._order: deque[Task[In]] = deque()
         self._over = self._all_start = False
         self._ends = 0  # of workers since the last answer
+        self._most_ends = MOST_ENDS * count
+        self._stillborn = 0  # workers that ended while they started, since the last that did start
         self.replaced = 0
 
     def run(
@@ -207,13 +210,21 @@ class Flow(Generic[In]):
     def _started(self, worker: WorkerT, reference: Reference) -> None:
         try:
             told = self._cluster.result(reference)
+            if isinstance(told, PalpateError):
+                raise told
+            assert isinstance(told, Told)
+            same_versions(told)
         except Lost:
             self._ended(worker)
+            self._stillborn += 1
+            if self._stillborn % MOST_ENDS == 0 and self._count > 1:
+                self._count -= 1  # one of the GPUs may be broken, or its memory taken: the others need not wait for it
             return
-        if isinstance(told, PalpateError):
-            raise told
-        assert isinstance(told, Told)
-        same_versions(told)
+        except BaseException:
+            self._cluster.kill(worker)  # what it told is told: nobody could wait for it again
+            del self._workers[worker]
+            raise
+        self._stillborn = 0
         self._workers[worker] = told
         self._held[worker] = deque()
 
@@ -256,7 +267,7 @@ class Flow(Generic[In]):
         self._back(held)
         self._ends += 1
         self.replaced += 1
-        if self._ends >= MOST_ENDS * self._count:
+        if self._ends >= self._most_ends:
             raise self._hopeless(f"{self._ends} workers ended, one after another, before they answered anything")
 
     def _hopeless(self, problem: str) -> RunError:

@@ -236,6 +236,44 @@ def test_workers_that_never_start_are_given_up() -> None:
         list(cluster.flow(2).run(range(5)))
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_that_never_starts_is_done_without_where_others_answer(count: int) -> None:
+    class Broken(Simulated):
+        """One of the machine's GPUs is: whoever takes its place ends too."""
+
+        def wait(self, references: list[int]) -> list[int]:
+            done = super().wait(references)
+            broken = [w for w in self.starts.values() if w not in self.sound]
+            self.lost |= {ref for ref, w in self.starts.items() if w in broken}
+            return done
+
+        @property
+        def sound(self) -> list[int]:
+            return list(self.starts.values())[: count - 1]
+
+    cluster = Broken(3)
+    flow = cluster.flow(count)
+    assert list(flow.run(range(400))) == [(i, 10 * i) for i in range(400)]
+    assert MOST_ENDS <= len(cluster.dead) < MOST_ENDS + count, "and no more are tried, however much is left"
+    assert flow.replaced == len(cluster.dead)
+    assert set(cluster.workers) == set(cluster.sound)
+
+
+def test_a_fault_as_it_starts_leaves_no_worker_that_would_be_waited_for() -> None:
+    fault = ModelError("no such checkpoint", where="model 'm'")
+    cluster = Simulated(told=fault)
+    for _ in range(2):
+        with pytest.raises(ModelError):
+            list(cluster.flow(1).run(range(5)))
+        assert cluster.workers == {}
+    assert len(cluster.dead) == 2
+    cluster.told = Told(1, ("0.0.1", "3.0"))
+    with pytest.raises(RunError, match="a worker runs Palpate"):
+        list(cluster.flow(1).run(range(5)))
+    cluster.told = TOLD
+    assert list(cluster.flow(1).run(range(5))) == [(i, 10 * i) for i in range(5)]
+
+
 def test_a_fault_of_the_model_ends_the_flow() -> None:
     fault = ModelError("no such checkpoint", where="model 'm'")
     with pytest.raises(ModelError, match="no such checkpoint"):

@@ -90,6 +90,9 @@ def test_a_fault_in_a_worker_arrives_whole(study: Study) -> None:
         with pytest.raises(ModelError, match="accuracy") as fault:
             list(executor.run(bad, batches(study)))
         assert "a number from 0 to 1" in fault.value.expected
+        for _ in range(3):  # and again, from workers that start anew
+            with pytest.raises(ModelError, match="accuracy"):
+                list(executor.look(bad, batches(study), {}))
     finally:
         executor.close()
 

@@ -46,10 +46,11 @@ class Executor(Protocol):
         """What the plan says a model is from now on: a worker elsewhere that loads another is refused."""
         ...
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None, coming: int = 1) -> Mapping[str, Any]:
         """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked.
 
-        ``on_step`` is told that it is loading, and that it tests itself."""
+        ``on_step`` is told that it is loading, and that it tests itself. ``coming``: batches known to be asked afterwards; no more
+        workers than that need get ready meanwhile."""
         ...
 
     def observed(self, model: ModelSpec) -> Mapping[str, Any]:

@@ -92,21 +92,19 @@ class Flow(Generic[In]):
         }
         self._again: deque[Task[In]] = deque()
         self._order: deque[Task[In]] = deque()
-        self._over = self._all_start = False
+        self._over, self._coming = False, 0
         self._ends = 0  # of workers since the last answer
         self._most_ends = MOST_ENDS * count
         self._stillborn = 0  # workers that ended while they started, since the last that did start
         self.replaced = 0
 
-    def run(
-        self, given: Iterable[In], over: Callable[[], bool] = lambda: False, *, all_start: bool = False
-    ) -> Iterator[tuple[In, Any]]:
+    def run(self, given: Iterable[In], over: Callable[[], bool] = lambda: False, *, coming: int = 0) -> Iterator[tuple[In, Any]]:
         """Each of ``given`` with what was answered, in order. Once they are ``over`` no more are begun, and those are left out.
 
-        ``all_start``: workers for which there is nothing yet begin to load the model, for more is to come.
+        ``coming``: as many are to be given afterwards, so as many workers begin to load the model now.
         """
         source, more = iter(given), True
-        self._all_start = all_start
+        self._coming = coming
         try:
             while True:
                 if over():
@@ -158,7 +156,7 @@ class Flow(Generic[In]):
     def _staff(self) -> None:
         """As many workers as there are to be, and no more than there are batches, unless more are to come."""
         undone = sum(not task.done for task in self._order)
-        wanted = 0 if self._over else self._count if self._all_start else min(self._count, undone)
+        wanted = 0 if self._over else min(self._count, max(undone, self._coming))
         while len(self._workers) < wanted:
             worker, started = self._cluster.spawn()
             self._workers[worker] = started

@@ -53,8 +53,11 @@ class LocalExecutor(ServedModels):
             for batch, (answers, features) in self._flow(model, submit, batches):
                 yield batch, answers, features
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
-        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None, coming: int = 1) -> Mapping[str, Any]:
+        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked.
+
+        In processes, as many get ready meanwhile as there are batches ``coming``.
+        """
         held, tell = self._hold(model), on_step or (lambda _: None)
         if not isinstance(held, ChecksItself):
             return {}
@@ -69,7 +72,7 @@ class LocalExecutor(ServedModels):
         def submit(worker: Child, task: Task[Batch]) -> int:
             return self._workers().call(worker, "check", model, task.given)
 
-        ((_, found),) = self._flow(model, submit, [blocks], all_start=True)
+        ((_, found),) = self._flow(model, submit, [blocks], coming=coming)
         return dict(found)
 
     def close(self) -> None:
@@ -111,7 +114,7 @@ class LocalExecutor(ServedModels):
         return self._processes
 
     def _flow(
-        self, model: ModelSpec, submit: Callable[[Child, Task[Batch]], int], batches: Iterable[Batch], *, all_start: bool = False
+        self, model: ModelSpec, submit: Callable[[Child, Task[Batch]], int], batches: Iterable[Batch], *, coming: int = 0
     ) -> Iterator[tuple[Batch, Any]]:
         """In processes, each of which opens the next batches' images while it asks about one's."""
         processes = self._workers()
@@ -120,7 +123,7 @@ class LocalExecutor(ServedModels):
             processes, processes.workers, self.workers, submit, lambda task, missing: None, f"model {model.name!r}"
         )
         try:
-            yield from flow.run(batches, lambda: over(batches), all_start=all_start)
+            yield from flow.run(batches, lambda: over(batches), coming=coming)
         finally:
             self.replaced += flow.replaced
 

@@ -87,8 +87,11 @@ class RayExecutor(ServedModels):
         for batch, (answers, features) in self._flow(model, submit, batches):
             yield batch, answers, features
 
-    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None) -> Mapping[str, Any]:
-        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked."""
+    def check(self, model: ModelSpec, blocks: Sequence[Block], on_step: OnStep | None = None, coming: int = 1) -> Mapping[str, Any]:
+        """What the model finds out about itself before it is asked. Raises ModelError where it must not be asked.
+
+        Whatever is ``coming``, other workers load the model when they are asked.
+        """
         built = part("models", model.kind).build(model)
         built.close()
         if not isinstance(built, ChecksItself):

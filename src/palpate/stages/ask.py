@@ -91,7 +91,7 @@ class _Asking:
             tally.failed_at = set()
             batches = _pending(plan, model, self.ledger, waiting, size, tally, passed, capture)
             if not (again or tested):
-                first = list(islice(batches, 1))
+                first = list(islice(batches, plan.study.ask.workers or 1))  # whatever is left for each to begin with
                 batches, before = chain(first, batches), plan
                 plan = self._tested(plan, model, first)
                 if plan.model_digests[model.name] != before.model_digests[model.name]:
@@ -112,7 +112,7 @@ class _Asking:
         left = any(b.trials for batch in first for b in batch) or (first and _anything_left(plan, model, self.ledger))
         if not left:
             return plan
-        plan = checked(plan, model, self.ledger, self.executor, self.on_note, self.tally.at)
+        plan = checked(plan, model, self.ledger, self.executor, self.on_note, self.tally.at, len(first))
         questions = sum(len(block.trials) for block in first[0])  # none: images that are only looked at
         self.tally.at("first batch" + (f", {questions:,} question{'' if questions == 1 else 's'}" if questions else ""))
         return plan

@@ -31,13 +31,14 @@ def checked(
     executor: Executor,
     on_note: Callable[[str], None] | None = None,
     on_step: Callable[[str], None] | None = None,
+    coming: int = 1,
 ) -> Plan:
     """The plan with the model as it is to be asked: as it is there, or in a safer way where its checks say so.
 
     Records what they found, and of a model that is another by that, both. ``on_note`` is told what a reader has to know,
-    ``on_step`` what is being done.
+    ``on_step`` what is being done. ``coming``: batches known to be asked afterwards.
     """
-    found = executor.check(plan.settled(model), sample(plan, model), on_step)
+    found = executor.check(plan.settled(model), sample(plan, model), on_step, coming)
     if not found:
         return plan
     facts = dict(found)
@@ -58,7 +59,7 @@ def checked(
     # The decision before the plan that follows from it: killed in between, the next sitting heeds it.
     _record(plan, model, ledger, {**facts, earlier.INSTEAD: {"options": dict(instead), "warnings": warnings}}, warnings)
     other.write(ledger)
-    return checked(other, model, ledger, executor, on_note, on_step)
+    return checked(other, model, ledger, executor, on_note, on_step, coming)
 
 
 def _record(plan: Plan, model: ModelSpec, ledger: Ledger, facts: Mapping[str, Any], warnings: Sequence[str] = ()) -> None:

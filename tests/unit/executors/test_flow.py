@@ -198,8 +198,9 @@ def test_workers_without_work_start_meanwhile_where_more_is_to_come() -> None:
     cluster = Simulated()
     assert list(cluster.flow(4).run([7])) == [(7, 70)]
     assert len(cluster.workers) == 1
-    assert list(cluster.flow(4).run([7], all_start=True)) == [(7, 70)]
-    assert len(cluster.workers) == 4
+    for coming, workers in [(1, 1), (3, 3), (9, 4)]:  # no more than are needed, nor than there are to be
+        assert list(cluster.flow(4).run([7], coming=coming)) == [(7, 70)]
+        assert len(cluster.workers) == workers
     before = set(cluster.workers)
     assert list(cluster.flow(4).run(range(20))) == [(i, 10 * i) for i in range(20)]  # those not ready then are waited for now
     assert set(cluster.workers) == before

@@ -41,7 +41,8 @@ class Recording:
     def batch_size(self, model: ModelSpec) -> int:
         return self.size
 
-    def check(self, model: ModelSpec, blocks: list[Block], on_step: Any = None) -> dict[str, Any]:
+    def check(self, model: ModelSpec, blocks: list[Block], on_step: Any = None, coming: int = 1) -> dict[str, Any]:
+        self.coming = coming
         return {}
 
     def run(self, model: ModelSpec, batches: Iterable[Any]) -> Iterator[tuple[Any, list[list[Answer]]]]:
@@ -85,6 +86,26 @@ def do(planned: Plan, ledger: Ledger, **more: Any) -> tuple[Tally, Recording]:
     return ask(planned, ledger, executor), executor  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("size", "workers", "coming"), [(4, None, 1), (4, 2, 2), (4, 3, 3), (4, 8, 3), (6, 3, 2), (12, 8, 1)])
+def test_no_more_workers_load_a_model_than_there_are_batches_left(
+    planned: Plan, ledger: Ledger, size: int, workers: int | None, coming: int
+) -> None:
+    """Twelve images, so many at once: that is known before the model tests itself, and all are asked."""
+    study = replace(planned.study, ask=replace(planned.study.ask, workers=workers))
+    tally, executor = do(replace(planned, study=study), ledger, size=size)
+    assert executor.coming == coming
+    assert (tally.done, len(executor.asked)) == (TRIALS, TRIALS)
+
+
+def test_one_batch_left_is_one_worker(planned: Plan, ledger: Ledger) -> None:
+    study = replace(planned.study, ask=replace(planned.study.ask, workers=8))
+    wide = replace(planned, study=study)
+    with pytest.raises(KeyboardInterrupt):
+        do(wide, ledger, stop_after=2)
+    _, executor = do(wide, ledger)
+    assert executor.coming == len(executor.batches) == 1
+
+
 def test_whoever_asks_is_told_what_the_machine_that_planned_decided(planned: Plan, ledger: Ledger) -> None:
     """A worker elsewhere would decide for itself, and be another model than the plan's."""
     told: list[ModelSpec] = []
@@ -94,7 +115,7 @@ def test_whoever_asks_is_told_what_the_machine_that_planned_decided(planned: Pla
             told.append(model)
             return super().batch_size(model)
 
-        def check(self, model: ModelSpec, blocks: Any, on_step: Any = None) -> Any:
+        def check(self, model: ModelSpec, blocks: Any, on_step: Any = None, coming: int = 1) -> Any:
             told.append(model)
             return {}
 

@@ -226,6 +226,16 @@ def test_what_loads_first_is_a_protocol_of_the_contract() -> None:
     assert isinstance(part("models", "bundled").build(ModelSpec("phantom-llava", "bundled")), LoadsFirst)
 
 
+@pytest.mark.parametrize(("coming", "ready"), [(1, 1), (2, 2), (5, 3)])
+def test_as_many_get_ready_meanwhile_as_there_is_work_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch, coming: int, ready: int
+) -> None:
+    here, executor = Here(), LocalExecutor(3)
+    monkeypatch.setattr(executor, "_workers", lambda: here)
+    executor.check(study.models[0], sample(plan(study), study.models[0]), coming=coming)
+    assert len(here.workers) == ready
+
+
 class Here:
     """Worker processes that are this one: a call is answered before it returns."""
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from inspect import signature
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -17,9 +18,10 @@ import pytest
 
 from gated import until
 from palpate.errors import RunError
-from palpate.executors import _processes
+from palpate.executors import _processes, _worker
 from palpate.executors._flow import Lost
 from palpate.executors._processes import Child, Processes, Raised, _take_calls
+from palpate.parts import ModelSpec
 
 LARGE = 3_000_000
 """Bytes that no pipe holds: whoever sends them waits for one who reads."""
@@ -110,6 +112,20 @@ def test_every_call_is_answered_with_what_it_gave_or_raised(served) -> None:
     ours.send((1, "fail", ()))
     reference, found = ours.recv()
     assert (reference, type(found), type(found.fault)) == (1, Raised, SystemExit)
+
+
+def test_a_process_loads_the_model_as_it_starts() -> None:
+    """Here nobody takes one that loads for one that cannot start, so that it may be ready when the first has tested the model."""
+    processes = Processes(1, 0)
+    one, theirs = child(None)
+    processes.workers[one] = 0
+    processes.prepare(ModelSpec("m", "scripted"))
+    reference, method, given = theirs.recv()
+    assert (reference, method) == (processes.workers[one], "start")
+    assert signature(_worker.Worker.start).bind(None, *given).arguments["load"] is True
+    one.process.exitcode = 0  # type: ignore[misc]
+    processes.close()
+    theirs.close()
 
 
 # ---------------------------------------------------------------- a process ends

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,14 @@ def write_study(folder: Path, text: str = STUDY, per_class: int = 6) -> Path:
     study = folder / "study.toml"
     study.write_text(text, encoding="utf-8")
     return study
+
+
+def cut_short(run: Path, answers: int) -> None:
+    """Leave the first answers of a finished run, as if it had been stopped there."""
+    with closing(sqlite3.connect(run / "ledger.sqlite")) as db:
+        db.execute("DELETE FROM reading WHERE response > ?", (answers,))
+        db.execute("DELETE FROM response WHERE id > ?", (answers,))
+        db.commit()
 
 
 def palpate(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

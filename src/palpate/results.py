@@ -138,9 +138,9 @@ class Results:
         """The study's conditions, and those given here, against the estimates. ``only``: those given here alone."""
         held = [*(() if only else self.study.conditions), *conditions]
         with self.folder.ledger() as ledger:
-            sessions, by = ledger.sessions(), self.study.reading_by(ledger)
-        started = sessions[-1]["started"] if sessions else ""
-        run = GatedRun(self.study.name, by, started)
+            sessions, by, planned = ledger.sessions(), self.study.reading_by(ledger), Planned(ledger)
+            asked = planned.n_trials, planned.n_unasked(ledger), all(m.kind == "imported" for m in self.study.models)
+        run = GatedRun(self.study.name, by, sessions[-1]["started"] if sessions else "", *asked)
         return Verdict(tuple(gating.gate(held, self.estimates)), run)
 
     def questions(self, *numbers: int, where: Mapping[str, str] | None = None) -> list[Conclusion]:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ import pytest
 
 from palpate.cli import main
 from palpate.store.ledger import Ledger
-from small import Cli, palpate
+from small import Cli, cut_short, palpate
 
 Edit = Callable[[str, str], Path]
 VERBS = [
@@ -311,6 +312,39 @@ def test_gate(cli: Cli, copied: Path, given: list[str], code: int, symbol: str) 
     assert machine["exit_code"] == code
     assert {c["condition"] for c in machine["conditions"]} == set(given)
     assert all(set(c) == {"condition", "held", "why", "by", "measure", "estimate"} for c in machine["conditions"])
+
+
+@pytest.mark.parametrize(("condition", "code"), [("ba_all.high >= 0.2 for model=base", 0), ("ba_all.low >= 0.999", 1), ("", 2)])
+def test_gate_says_that_a_run_is_not_finished_and_ends_as_its_conditions_do(
+    cli: Cli, copied: Path, tmp_path: Path, condition: str, code: int
+) -> None:
+    more = ["--condition", condition, "--junit", tmp_path / "gate.xml"] if condition else ["--junit", tmp_path / "gate.xml"]
+    assert "not asked yet" not in cli("gate", copied, *more, exit_code=code).stdout
+    assert "not asked yet" not in (tmp_path / "gate.xml").read_text("utf-8")
+    whole = json.loads(cli("gate", copied, *more, "--format", "json", exit_code=code).stdout)
+    assert (whole["questions"], whole["not_asked_yet"], whole["notes"]) == (288, 0, [])
+    cut_short(copied, 192)
+    told = "the run is not finished: 96 of 288 questions are not asked yet"
+    assert f"note: {told}" in unwrapped(cli("gate", copied, *more, exit_code=code).stdout)
+    machine = json.loads(cli("gate", copied, *more, "--format", "json", exit_code=code).stdout)
+    assert (machine["exit_code"], machine["questions"], machine["not_asked_yet"]) == (code, 288, 96)
+    assert machine["notes"][0].startswith(told)
+    (suite,) = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert suite.find("properties/property[@name='not asked yet']").attrib["value"] == "96"  # type: ignore[union-attr]
+    assert str(suite.findtext("system-out")).startswith(told)
+
+
+def test_straight_after_ctrl_c_the_same_run_goes_on(cli: Cli, copied: Path) -> None:
+    cut_short(copied, 192)
+    with closing(sqlite3.connect(copied / "ledger.sqlite")) as db:
+        db.execute("DELETE FROM reading")
+        db.commit()
+    for verb in ("gate", "measure", "report"):
+        told = " ".join(cli(verb, copied, exit_code=2).stderr.split())
+        assert "the run is not finished: 96 of 288 questions are not asked yet" in told
+        assert "the same `palpate run` again goes on" in told
+    cli("run", copied / "study.toml", "--out", copied, "-q")
+    assert "not finished" not in cli("gate", copied, exit_code=2).stdout
 
 
 def test_gate_conditions_from_the_command_line_and_a_file(cli: Cli, copied: Path, tmp_path: Path) -> None:

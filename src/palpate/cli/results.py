@@ -80,7 +80,7 @@ def gate(run: Path, texts: tuple[str, ...], files: tuple[Path, ...], only: bool,
     verdict = Results.open(run).gate(given, only=only)
     if junit is not None:
         RunFolder(junit.parent).write(junit.name, verdict.to_junit())
-    click.echo(verdict.to_json() if form == "json" else render_gate(verdict.results), nl=False)
+    click.echo(verdict.to_json() if form == "json" else render_gate(verdict.results, verdict.run.note), nl=False)
     sys.exit(verdict.exit_code)
 
 

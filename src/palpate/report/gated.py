@@ -8,22 +8,37 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from palpate import __version__
 from palpate.nouns import ConditionResult, Held
 from palpate.report import words
+from palpate.store.planned import not_finished
 
 
 @dataclass(frozen=True, slots=True)
 class GatedRun:
-    """Which run was held to the conditions: its study, how its answers were read, when it was last asked (ISO 8601)."""
+    """Which run was held to the conditions: its study, how its answers were read, when it was last asked (ISO 8601).
+
+    ``questions``: in all; ``unasked``: those of them that were not asked yet, so that nothing in the numbers rests on them.
+    """
 
     study: str = ""
     reading: str = ""
     started: str = ""
+    questions: int = 0
+    unasked: int = 0
+    imported: bool = False
+
+    @property
+    def note(self) -> str:
+        """That the run is not finished, and how it goes on; empty where it is."""
+        if self.unasked and self.imported:
+            return f"{self.unasked:,} of {self.questions:,} questions have no answer among those imported"
+        told = not_finished(self.unasked, self.questions)
+        return f"{told}; the conditions are held to what was asked. The same `palpate run` goes on" if told else ""
 
 
 def gate_json(results: Sequence[ConditionResult], run: GatedRun, exit_code: int) -> str:
@@ -35,7 +50,8 @@ def gate_json(results: Sequence[ConditionResult], run: GatedRun, exit_code: int)
         place = {"by": dict(e.by) if e else None, "measure": r.condition.measure, "estimate": numbers}
         rows.append({"condition": r.condition.text, "held": r.held, "why": r.why, **place})
     about = {"study": run.study, "reading": run.reading, "started": run.started, "palpate": __version__}
-    return json.dumps({"exit_code": exit_code, **about, "conditions": rows}, indent=1, allow_nan=False) + "\n"
+    asked = {"questions": run.questions, "not_asked_yet": run.unasked, "notes": [run.note] if run.note else []}
+    return json.dumps({"exit_code": exit_code, **about, **asked, "conditions": rows}, indent=1, allow_nan=False) + "\n"
 
 
 def render_junit(results: Sequence[ConditionResult], run: GatedRun) -> str:
@@ -51,15 +67,23 @@ def render_junit(results: Sequence[ConditionResult], run: GatedRun) -> str:
     about = {"timestamp": run.started[:19] or "1970-01-01T00:00:00", "hostname": "localhost", "time": "0", "skipped": "0"}
     suite = ET.SubElement(root, "testsuite", {"name": words.line(run.study) or "palpate", **counts, **about})
     properties = ET.SubElement(suite, "properties")
-    for name, value in (("palpate", __version__), ("reading", run.reading)):
+    for name, value in _properties(run):
         ET.SubElement(properties, "property", {"name": name, "value": words.line(value)})
     for r in results:
         _case(suite, r)
     if not results:
         case = ET.SubElement(suite, "testcase", {"name": "conditions", "classname": "palpate", "time": "0"})
         ET.SubElement(case, "error", {"message": "no condition was given", "type": Held.NOT_EVALUABLE.value})
+    if run.note:
+        ET.SubElement(suite, "system-out").text = words.line(run.note)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _properties(run: GatedRun) -> Iterator[tuple[str, str]]:
+    yield from (("palpate", __version__), ("reading", run.reading))
+    if run.note:
+        yield from (("questions", str(run.questions)), ("not asked yet", str(run.unasked)))
 
 
 def _case(suite: ET.Element, r: ConditionResult) -> None:

@@ -210,15 +210,17 @@ def _null(null: float | Estimate | None) -> str:
     return "" if null is None else f"{null:g}"
 
 
-def render_gate(results: Sequence[ConditionResult]) -> str:
-    """Every condition with its symbol, what it was held against, and why."""
+def render_gate(results: Sequence[ConditionResult], note: str = "") -> str:
+    """Every condition with its symbol, what it was held against, and why; below, what is to be known of the run."""
+    below = [Text(words.line(f"note: {note}"))] if note else []
     if not results:
-        return 'no condition is named: add [gate] conditions = ["ba_all.low >= 0.8"] to the study, or give one with --condition\n'
+        how = 'add [gate] conditions = ["ba_all.low >= 0.8"] to the study, or give one with --condition'
+        return f"no condition is named: {how}\n" + (render(*below) if below else "")
     rows = []
     for r in results:
         of = ", ".join(f"{k}={v}" for k, v in r.estimate.by.items()) if r.estimate else ""
         rows.append((SYMBOL[r.held], r.condition.text, of, r.why))
-    return render(*fitting_rows(("", "condition", "of", "because"), rows))
+    return render(*fitting_rows(("", "condition", "of", "because"), rows), *below)
 
 
 def render_trial(history: TrialHistory) -> str:

@@ -16,7 +16,7 @@ from palpate.nouns import Form, Outcome, Polarity, Prompt
 from palpate.store import keys
 from palpate.store.ledger import Ledger, prompt_from
 from palpate.store.people import People
-from palpate.store.planned import Planned
+from palpate.store.planned import Planned, none_read
 from palpate.study import Study
 
 ALIAS = re.compile(r"[\w.-]{1,32}")
@@ -57,9 +57,7 @@ def draw(study: Study, ledger: Ledger, count: int) -> list[Drawn]:
     by = study.reading_by(ledger)
     strata = _strata(study, ledger, by)
     if not strata:
-        raise RunError(
-            f"none of the answers was read by {by}", where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`"
-        )
+        raise none_read(ledger, by)
     taken: dict[int, str] = {}
     for stratum, size in allocation({s: len(rows) for s, (_, rows) in strata.items()}, count).items():
         ranks, rows = (np.frombuffer(held, held.typecode) for held in strata[stratum])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from palpate.errors import RunError, unknown_name
+from palpate.errors import unknown_name
 from palpate.nouns import OUTCOME_CODE, Estimate, Panel, Perturbation
 from palpate.parts import Measure, MeasureSettings
 from palpate.registry import parts
@@ -18,7 +18,7 @@ from palpate.stages.described import Described
 from palpate.store.columns import AnswerTable
 from palpate.store.ledger import Ledger
 from palpate.store.people import People
-from palpate.store.planned import Planned, PlannedCase
+from palpate.store.planned import Planned, PlannedCase, none_read
 from palpate.store.probes import ProbeStore
 from palpate.study import Study
 
@@ -57,8 +57,7 @@ def panels(study: Study, ledger: Ledger, *, read_by: str = "") -> Iterator[Panel
     by = read_by or study.reading_by(ledger)
     answers = ledger.answers(by)
     if (~answers.error).any() and not (answers.outcome >= 0).any():
-        problem = f"none of the answers was read by {by}"
-        raise RunError(problem, where=str(ledger.path.parent), hint=f"`palpate read {ledger.path.parent}`")
+        raise none_read(ledger, by)
     beside = _beside(study, ledger, answers) if not read_by else _Beside()
     probes, described = ProbeStore(ledger.path.parent), Described(study, ledger, planned)
     for task in planned.tasks:

@@ -11,6 +11,7 @@ from typing import Any
 from palpate.errors import RunError
 from palpate.nouns import Form, Perturbation, Prompt
 from palpate.store import keys
+from palpate.store.columns import key_index
 from palpate.store.ledger import Ledger, prompt_from
 
 ALL = slice(None)
@@ -60,6 +61,13 @@ class Planned:
         each = sum(len(self._cases[task]) * len(self.asked(task, p)) for task in self.tasks for p in self.perturbations)
         return each * len(self.models) * self.repeats
 
+    def n_unasked(self, ledger: Ledger) -> int:
+        """Trials that were never asked: neither answered nor ended as an error."""
+        tried = key_index(ledger._chunks("SELECT DISTINCT key FROM response"))
+        asked = product(self.tasks, self.models, self.perturbations)
+        parts = (b"".join(self.keys(task, model, p, self.asked(task, p))) for task, model, p in asked)
+        return sum(int((tried.places(part) < 0).sum()) for part in parts)
+
     def cases(self, task: str) -> tuple[PlannedCase, ...]:
         """The task's cases, in the order asked."""
         return self._cases[task]
@@ -106,3 +114,18 @@ class Planned:
             for model in self.models:
                 for perturbation, prompts in asked.items():
                     yield from self.keys(task, model, perturbation, prompts)
+
+
+def not_finished(unasked: int, trials: int) -> str:
+    """That a run is not finished, in words; empty where nothing is left to ask."""
+    return f"the run is not finished: {unasked:,} of {trials:,} questions are not asked yet" if unasked else ""
+
+
+def none_read(ledger: Ledger, by: str) -> RunError:
+    """What to raise where ``by`` read no answer: a run that was stopped goes on with asking, a finished one is to be read."""
+    planned, run = Planned(ledger), ledger.path.parent
+    unread = f"none of the answers was read by {by}"
+    if unfinished := not_finished(planned.n_unasked(ledger), planned.n_trials):
+        hint = f"the same `palpate run` again goes on, and reads; `palpate read {run}` reads what is answered by now"
+        return RunError(f"{unfinished}, and {unread}", where=str(run), hint=hint)
+    return RunError(unread, where=str(run), hint=f"`palpate read {run}`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -40,6 +41,7 @@ SHAPE: dict[str, tuple[dict[str, bool], str]] = {
     "testcase": ({"name": True, "classname": True, "time": True}, "skipped? error? failure? system-out? system-err?"),
     "failure": ({"message": False, "type": True}, ""),
     "error": ({"message": False, "type": True}, ""),
+    "system-out": ({}, ""),
 }
 
 
@@ -64,6 +66,17 @@ def test_junit_has_the_schemas_shape_and_its_counts_are_true(results: list[Condi
         found = [c for c in cases if c.find(kind) is not None]
         assert int(suite.attrib[f"{kind}s"]) == int(root.attrib[f"{kind}s"]) == len(found)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
+
+
+def test_what_is_not_asked_yet_is_said_to_machines_and_of_answers_from_elsewhere_in_other_words() -> None:
+    open_run = replace(RUN, questions=2880, unasked=960)
+    root = ET.fromstring(render_junit(ALL[:1], open_run))
+    hold_to_shape(root)
+    assert "960 of 2,880 questions are not asked yet" in str(root.findtext("testsuite/system-out"))
+    found = json.loads(gate_json(ALL[:1], open_run, 0))
+    assert (found["questions"], found["not_asked_yet"], len(found["notes"])) == (2880, 960, 1)
+    assert replace(open_run, imported=True).note == "960 of 2,880 questions have no answer among those imported"
+    assert replace(open_run, unasked=0).note == replace(open_run, unasked=0, imported=True).note == ""
 
 
 def test_junit_says_what_failed_and_why() -> None:

@@ -109,13 +109,21 @@ def test_progress_tells_rate_time_left_and_money_in_eighty_columns(tmp_path: Pat
 
 
 def test_a_pipe_is_given_plain_lines(tmp_path: Path) -> None:
-    with palpate("run", study(tmp_path, 0.0, PRICES), "--out", tmp_path / "run") as process:
+    with palpate("run", study(tmp_path, 0.0, PRICES), "--out", tmp_path / "run", env={"COLUMNS": ""}) as process:
         out, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
     assert "\x1b" not in out + told
     assert "\r" not in out + told
     assert re.search(r"^tuned: 288 of 288 asked, [\d,]+/s, [\d.]+ USD$", told, re.MULTILINE), told
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("columns", [60, 130])
+def test_the_summary_is_as_wide_as_the_terminal(tmp_path: Path, columns: int) -> None:
+    terminal = Terminal("run", study(tmp_path, 0.0), "--out", tmp_path / "run", "--quiet", columns=columns)
+    assert terminal.end() == 0, terminal.plain
+    lines = terminal.plain.split("report: ")[0].splitlines()
+    assert columns - 15 < max(map(len, lines)) <= columns
 
 
 def test_quiet_shows_the_result_alone_and_no_color_no_colour(tmp_path: Path) -> None:

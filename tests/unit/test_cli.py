@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from palpate.cli import main
+from palpate.cli._flags import as_started
 from palpate.store.ledger import Ledger
 from small import Cli, cut_short, palpate
 
@@ -150,6 +151,38 @@ def test_the_study_of_a_run_runs_elsewhere(cli: Cli, copied: Path, tmp_path: Pat
     assert texts(tmp_path / "again") == texts(copied)
     assert (tmp_path / "again" / "study.toml").read_bytes() == (copied / "study.toml").read_bytes()
     assert (tmp_path / "again" / "estimates.json").read_bytes() == (copied / "estimates.json").read_bytes()
+
+
+def test_the_next_step_can_be_typed_as_the_program_was_started(small_study: Path, tmp_path: Path) -> None:
+    """Not ``palpate`` where that is no command: the program of ``make demo`` is in .venv/bin, which is not on PATH."""
+    script = tmp_path / ".venv" / "bin" / "palpate"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!{sys.executable}\nfrom palpate.cli import main\nmain()\n")
+    script.chmod(0o755)
+    said = []
+    for typed, path in ((".venv/bin/palpate", "/nowhere"), (str(script), "/nowhere"), ("palpate", str(script.parent))):
+        env = {**os.environ, "PATH": path}
+        command = [typed if os.sep in typed else str(script), "run", str(small_study), "--out", "a run"]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        said.append(done.stderr.splitlines()[-1].partition("image: ")[2])
+    assert said == [".venv/bin/palpate view 'a run'"] * 2 + ["palpate view 'a run'"]
+
+
+@pytest.mark.parametrize(
+    ("started", "found", "typed"),
+    [
+        ("/opt/site/palpate/__main__.py", None, f"{sys.executable} -m palpate"),
+        ("/opt/site/palpate/__main__.py", "/usr/bin/palpate", "palpate"),
+        ("/opt/venv/bin/palpate", "/usr/bin/palpate", "/opt/venv/bin/palpate"),  # another one is on PATH
+        ("/opt/my venv/bin/palpate", None, "'/opt/my venv/bin/palpate'"),
+        ("palpate", None, "./palpate"),
+        ("/usr/bin/pytest", None, "palpate"),  # called from Python
+    ],
+)
+def test_what_to_type(monkeypatch: pytest.MonkeyPatch, started: str, found: str | None, typed: str) -> None:
+    monkeypatch.setattr(sys, "argv", [started])
+    monkeypatch.setattr(shutil, "which", lambda name: found)
+    assert as_started() == typed
 
 
 def test_quiet_prints_the_result_alone(cli: Cli, small_study: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -171,4 +173,18 @@ def run_study(study: Study, out: Path, quiet: bool) -> None:
         note_unasked(tally)
     click.echo(render_summary(results.view(), str(results.folder.path / "report.html")), nl=False)
     if not quiet:
-        click.echo(f"every answer, with its image: palpate view {results.folder.path}", err=True)
+        where = shlex.quote(str(results.folder.path))
+        click.echo(f"every answer, with its image: {as_started()} view {where}", err=True)
+
+
+def as_started() -> str:
+    """What to type for this program: ``palpate`` where PATH leads to it, else what started it, from here where that is shorter."""
+    script, found = Path(sys.argv[0]), shutil.which("palpate")
+    if script.name == "__main__.py":
+        return "palpate" if found else f"{shlex.quote(sys.executable)} -m palpate"
+    if script.stem != "palpate" or (found and Path(found).resolve() == script.resolve()):
+        return "palpate"
+    whole, here = script.absolute(), Path.cwd()
+    near = str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
+    typed = near if len(Path(near).parts) > 1 else f"./{near}"  # a bare name would be looked for on PATH
+    return shlex.quote(min(typed, str(script), key=len) if len(script.parts) > 1 else typed)

@@ -70,8 +70,8 @@ class Finding:
     """One model, one question, one task: symbol and verdict, the number with its interval, and a sentence that says it all.
 
     ``base``: whom the model is compared with, in questions about a pair. ``unit`` follows the number, ``between`` is its interval,
-    ``also`` a second number that the verdict rests on where it differs, ``why`` the reason where nothing was measured, ``note`` why
-    the verdict claims less than the interval beside it.
+    ``also`` a second number that the verdict rests on where it differs, ``also_between`` that one's interval, ``why`` the reason
+    where nothing was measured, ``note`` why the verdict claims less than the interval beside it.
     """
 
     model: str
@@ -85,6 +85,7 @@ class Finding:
     unit: str = ""
     between: str = ""
     also: str = ""
+    also_between: str = ""
     why: str = ""
     note: str = ""
 
@@ -185,10 +186,10 @@ class _Teller:
             return self.undefined(1, whole)
         best = self.task.best_accuracy
         of_best = f", of a possible {words.possible(best)}" if best is not None else ""
-        also = short = ""
+        also = short = beside = ""
         if answered is not None and answered.value is not None and words.score(answered.value) != words.score(whole.value):
             also = f" Of those it answers, {words.score(answered.value)} ({words.interval(answered)})."
-            short = f"answered {words.score(answered.value)}"
+            short, beside = f"answered {words.score(answered.value)}", words.interval(answered)
         said = CHANCE.get(whole.verdict or "", "No verdict.")
         sentence = (
             f"{self.who} answers {words.score(whole.value)} of {self.about} questions right (both classes weighted alike"
@@ -196,7 +197,7 @@ class _Teller:
         )
         verdict, unit = whole.verdict or "no verdict", f" of {words.possible(best)}" if best is not None else ""
         symbol, value = words.SYMBOLS.get(verdict, words.UNKNOWN), words.score(whole.value)
-        more = {"between": words.interval(whole), "also": short, "note": _note(whole)}
+        more = {"between": words.interval(whole), "also": short, "also_between": beside, "note": _note(whole)}
         return Finding(self.model, 1, self.task.name, symbol, verdict, value, sentence, unit=unit, **more)
 
     def wording(self) -> Finding:

@@ -1,8 +1,9 @@
-"""What a person at the terminal sees: progress while it runs, and a summary that fits 80 columns."""
+"""What a person at the terminal sees: progress while it runs, and a summary as wide as the terminal."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +24,13 @@ from palpate.report.tables import render
 from palpate.report.view import ReportView, TaskCard
 
 PLAIN_SECONDS = 10.0  # between two lines of progress where the output is no terminal
-WIDTH = 80
-ACROSS = 4  # tasks side by side: what fits
-NAME = 17  # columns of a model's name: with four tasks of 14 and a space each, 78 of 80
+WIDTH = 80  # columns where the output is no terminal and COLUMNS is not set
+NAME = 17  # columns of a model's name before a task gives way to it: with four tasks of 14 and a space each, 77 of 80
+LEAST = 14  # columns of a task: the commonest verdicts whole; a longer word of its name is folded
+RESTS = (
+    "The first number counts a question left open as wrong. “answered” is the accuracy without those, with its interval: "
+    "the verdict rests on that."
+)
 STYLES = {"good": "green", "bad": "red", "even": "blue", "open": "yellow"}
 
 # ---------------------------------------------------------------- while it runs
@@ -141,9 +146,11 @@ class _Pace:
 def render_summary(view: ReportView, report: str = "", *, width: int | None = None) -> str:
     """The run on one screen: what was examined, one matrix of models and tasks per question, what went wrong, where the report is.
 
-    ``width``: columns, 80 unless told. Coloured only on a terminal, and never where NO_COLOR is set; symbols and words say it all.
+    ``width``: columns, unless told the terminal's (COLUMNS, where set), 80 where there is none. Nothing is cropped: what is too
+    wide goes onto more lines, and tasks that do not fit side by side into further tables. Coloured only on a terminal, and never
+    where NO_COLOR is set; symbols and words say it all.
     """
-    found = findings(view)
+    found, width = findings(view), width or shutil.get_terminal_size((WIDTH, 24)).columns
     things: list[Table | Text | str] = [Text(words.line(view.study_name), style="bold")]
     things += [Text(text) for text in words.in_three_lines(view)]
     for question in QUESTIONS:
@@ -151,8 +158,8 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
         if not mine:
             continue
         things += [Text(""), Text(_heading(question.number), style="bold")]
-        for at in range(0, len(view.tasks), ACROSS):
-            things.append(_matrix(view, mine, view.tasks[at : at + ACROSS], best=question.number == 1))
+        things += [Text(RESTS, style="dim")] if any(f.also for f in mine) else []
+        things += [part for table in _matrices(view, mine, width) for part in (Text(""), table)][1:]
     things += [Text(f"not measured, {n} of {len(found)} verdicts: {why}", style="yellow") for why, n in unmeasured(found)]
     missing = [q.title for q in QUESTIONS if not any(f.question == q.number for f in found)]
     things += [Text(""), Text(words.HOW_TO_READ, style="dim")]
@@ -166,7 +173,7 @@ def render_summary(view: ReportView, report: str = "", *, width: int | None = No
     things += [Text(f"{words.line(c.model)}: {words.spent(c)}") for c in view.costs]
     things += [Text(_held(c)) for c in view.conditions]
     things += [Text(f"report: {report}", overflow="fold")] if report else []
-    lines = render(*things, width=width or WIDTH).splitlines()
+    lines = render(*things, width=width).splitlines()
     return "\n".join(text.rstrip() for text in lines) + "\n"
 
 
@@ -184,38 +191,88 @@ def _heading(number: int) -> str:
     }.get(number, next(q.title for q in QUESTIONS if q.number == number))
 
 
-def _matrix(view: ReportView, found: Sequence[Finding], tasks: Sequence[TaskCard], *, best: bool) -> Table:
-    """Models down, tasks across; each cell a symbol with its verdict over its number."""
-    labels = words.labels(view)
+def _matrices(view: ReportView, found: Sequence[Finding], width: int) -> list[Table]:
+    """One question's models down, its tasks across: in as few tables as hold every word and every interval whole."""
+    labels, names = words.labels(view), _names(view, found)
+    columns = [_Column(task, labels[task.name], [f for f in found if f.task == task.name]) for task in view.tasks]
+    widest = max((cell_len(part) for _, _, name in names for part in _wrapped(name, NAME).splitlines()), default=1)
+    first = min(widest, NAME, max(width // 2, 1))
+    for across in range(len(columns), 0, -1):
+        parts = [columns[at : at + across] for at in range(0, len(columns), across)]
+        if across == 1 or all(first + sum(1 + c.least for c in part) <= width for part in parts):
+            return [_matrix(names, part, first, width) for part in parts]
+    return []
+
+
+def _matrix(names: Sequence[tuple[str, str, str]], columns: Sequence[_Column], first: int, width: int) -> Table:
+    """The tasks side by side. Every width is set: rich, given least widths to keep, crops what they put beyond the terminal."""
+    widths = [max(1, min(c.least, width - first - 1)) for c in columns]
+    for goal in ([c.whole for c in columns], [c.wide for c in columns]):
+        for spare in range(width - first - sum(1 + w for w in widths), 0, -1):
+            lacking = [at for at, w in enumerate(widths) if w < goal[at]]
+            if lacking:
+                widths[lacking[spare % len(lacking)]] += 1
+    left = width - sum(1 + w for w in widths)
+    first = max(first, min(left, max((cell_len(part) for _, _, name in names for part in name.splitlines()), default=0)))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    names = [words.line(m.name) for m in view.models] + [f"− {words.line(f.base)}" for f in found if f.base]
-    widest = max((cell_len(part) for name in names for part in _wrapped(name).splitlines()), default=0)
-    table.add_column("", overflow="fold", min_width=min(widest, NAME), max_width=NAME)
-    for task in tasks:
-        of_best = f"\nbest {words.possible(task.best_accuracy)}" if best and task.best_accuracy is not None else ""
-        table.add_column(Text(labels[task.name] + of_best, style="dim"), overflow="fold", min_width=14)
-    for model in view.models:
-        mine = [f for f in found if f.model == model.name]
-        for base in dict.fromkeys(f.base for f in mine):
-            name = _wrapped(words.line(model.name)) + (f"\n{_wrapped(f'− {words.line(base)}')}" if base else "")
-            cells = [next((f for f in mine if f.task == t.name and f.base == base), None) for t in tasks]
-            table.add_row(Text(name), *map(_cell, cells))
+    table.add_column("", overflow="fold", width=first)
+    for column, wide in zip(columns, widths, strict=True):
+        table.add_column(Text(column.head, style="dim"), overflow="fold", width=wide)
+    for model, base, name in names:
+        table.add_row(Text(_wrapped(name, first)), *(c.cell(model, base, w) for c, w in zip(columns, widths, strict=True)))
     return table
 
 
-def _wrapped(name: str) -> str:
+def _names(view: ReportView, found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+    """(model, base, what its row is called) of every row; the base stands on a line of its own."""
+    pairs = ((m.name, base) for m in view.models for base in dict.fromkeys(f.base for f in found if f.model == m.name))
+    return [(model, base, words.line(model) + (f"\n− {words.line(base)}" if base else "")) for model, base in pairs]
+
+
+def _wrapped(name: str, width: int) -> str:
     """A name too wide for its column, broken after a hyphen, slash or underscore rather than anywhere."""
-    lines = [""]
-    for piece in re.findall(r"[^-/_]*[-/_]?", name):
-        if lines[-1] and len(lines[-1] + piece) > NAME:
-            lines.append("")
-        lines[-1] += piece
+    lines = []
+    for whole in name.splitlines():
+        lines.append("")
+        for piece in re.findall(r"[^-/_]*[-/_]?", whole):
+            if lines[-1] and cell_len(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += piece
     return "\n".join(lines)
 
 
-def _cell(f: Finding | None) -> Text:
-    if f is None:
-        return Text(words.NOTHING)
-    told = {1: f"{f.number} {f.between}", 3: f.short}.get(f.question, f"{f.number} ({f.between})" if f.between else f.number)
-    also = f"\n{f.also}" if f.also else ""
-    return Text.assemble((f"{f.symbol} {f.verdict}", STYLES[f.tone]), "\n", told, also)
+class _Column:
+    """One task's verdicts on one question, and how many columns of the terminal they take.
+
+    ``least``: no word of a verdict, no number and no interval is broken. ``whole``: an interval stands beside its number.
+    ``wide``: so do a verdict's words, and those of the task's name.
+    """
+
+    def __init__(self, task: TaskCard, label: str, found: Sequence[Finding]) -> None:
+        best = any(f.question == 1 for f in found) and task.best_accuracy is not None
+        self.head = f"{label}\nbest {words.possible(task.best_accuracy)}" if best else label
+        self.found = {(f.model, f.base): f for f in reversed(found)}
+        labels = max(map(cell_len, label.split()), default=1)  # by its longest word
+        verdicts = [f"{f.symbol} {f.verdict}" for f in found]
+        pieces = [piece for verdict in verdicts for piece in (verdict[:2] + verdict[2:].split(" ")[0], *verdict[2:].split(" "))]
+        numbers = [numbers for f in found for numbers in _numbers(f)]
+        pieces += [piece for parts in numbers for piece in parts]
+        self.least = max([LEAST, *map(cell_len, pieces)])
+        self.whole = max([self.least, labels, *(cell_len(" ".join(parts)) for parts in numbers)])
+        self.wide = max([self.whole, cell_len(label), *map(cell_len, verdicts)])
+
+    def cell(self, model: str, base: str, width: int) -> Text:
+        """A symbol with its verdict over its numbers; an interval below its number where both do not fit beside each other."""
+        f = self.found.get((model, base))
+        if f is None:
+            return Text(words.NOTHING)
+        lines = [(" " if cell_len(" ".join(parts)) <= width else "\n").join(parts) for parts in _numbers(f)]
+        return Text.assemble((f"{f.symbol} {f.verdict}", STYLES[f.tone]), "\n", "\n".join(lines))
+
+
+def _numbers(f: Finding) -> list[tuple[str, ...]]:
+    """Each number of a finding with its interval, if it has one."""
+    if f.question == 3:
+        return [(f.short,)]
+    between = f.between if f.question == 1 or not f.between else f"({f.between})"
+    return [tuple(filter(None, parts)) for parts in ((f.number, between), (f.also, f.also_between)) if parts[0]]

@@ -1,10 +1,11 @@
-"""The terminal: a summary in 80 columns, progress with and without a terminal."""
+"""The terminal: a summary as wide as it is and never cropped, progress with and without a terminal."""
 
 from __future__ import annotations
 
 import io
 import re
 import time
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,20 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from palpate.nouns import Tally
+from palpate.nouns import Estimate, Tally
 from palpate.report import terminal
+from palpate.report.findings import findings
 from palpate.report.terminal import progress, render_summary
 from palpate.report.view import ReportView
-from synthetic_report import HOSTILE, MODELS, NO_ANSWER, TASKS
+from synthetic_report import HOSTILE, MODELS, NO_ANSWER, TASKS, estimate, make_view
 
 ESCAPE = "\x1b"
+
+
+@pytest.fixture(autouse=True)
+def no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a pipe: no width is told."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 class Terminal(io.StringIO):
@@ -45,6 +53,103 @@ def test_many_tasks_are_shown_four_at_a_time(view: ReportView) -> None:
     assert all(cell_len(line) <= 80 for line in text.splitlines())
     assert all(f"{k}" in text for k in range(3))
     assert text.count("phantom-gemma") >= 3 * 3
+
+
+def strained() -> ReportView:
+    """Four tasks, every verdict a wide one and every interval the widest that is printed."""
+    made = make_view()
+    more: list[Estimate] = []
+    for task, *_ in TASKS:
+        for model in MODELS:
+            by = {"model": model, "task": task, "cell": "target"}
+            more += [
+                replace(estimate("ba_all", 0.52, 0.06, "undetermined", **by), reason=None),
+                estimate("ba_answered", 0.634, 0.064, **by),
+                replace(estimate("prompt_spread", 0.0012, 0.0, "robust", **by), low=0.0013, high=0.1234),
+                estimate("prompt_spread_naive", 0.01, **by),
+                replace(estimate("criterion_loss", 0.0031, 0.0, "nothing lost", **by), low=-0.124, high=0.136),
+                replace(estimate("ba_own_threshold", 0.53, 0.0, **by), low=0.48),
+                replace(
+                    estimate("auroc_failure", 0.994, 0.0, "not shown to be usable", confidence="margin", **by),
+                    low=0.23,
+                    high=0.9999,
+                ),
+                estimate("image_dependence", 0.32, 0.11, "sees, but says the opposite", **by),
+                estimate("image_dependence", 0.32, 0.11, None, null_image="grey", **by),
+            ]
+    told = {(e.measure, frozenset(e.by.items())) for e in more}
+    kept = tuple(e for e in made.estimates if (e.measure, frozenset(e.by.items())) not in told)
+    return replace(made, estimates=(*kept, *more))
+
+
+ROW = r"\S+ +[✓✗≈?–] "  # begins with a model's name and the first task's symbol
+
+
+def cells_of(text: str) -> Counter[str]:
+    """Every cell of every table, its folded lines joined: what a reader's eye puts together. Some of what is no cell, too."""
+    joined: Counter[str] = Counter()
+    for block in re.split(rf"\n(?={ROW})", text)[1:]:
+        first, *more = block.split("\n")
+        lines = [first]
+        for line in more:
+            if not line.startswith((" ", "− ")):
+                break
+            lines.append(line)
+        gaps = [at for at in range(1, max(map(len, lines))) if all(line[at - 1 : at] in (" ", "") for line in lines)]
+        edges = [at for at in gaps if first[at : at + 2].strip() in set("✓✗≈?–")]
+        for begin, end in zip(edges, [*edges[1:], None], strict=True):
+            joined[" ".join(" ".join(line[begin:end] for line in lines).split())] += 1
+    return joined
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 150])
+def test_no_verdict_and_no_interval_is_cropped_at_any_width(width: int) -> None:
+    """Each is there whole, as often as it was found; where it is folded, between words."""
+    shown = strained()
+    text = render_summary(shown, width=width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    whole: Counter[str] = Counter()
+    for f in findings(shown):
+        between = f.between if f.question == 1 or not f.between else f"({f.between})"
+        numbers = [f.short] if f.question == 3 else [f.number, between, f.also, f.also_between]
+        whole[" ".join(filter(None, [f.symbol, f.verdict, *numbers]))] += 1
+    assert {f.question for f in findings(shown)} >= {1, 2, 3, 4, 5, 6, 7}
+    assert max(map(len, whole)) > 45, "as wide as they come"
+    assert not whole - cells_of(text), text
+
+
+def test_it_is_as_wide_as_the_terminal(view: ReportView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a wide one a task's name and an interval stand on one line, on a narrow one they fold."""
+    monkeypatch.setenv("COLUMNS", "150")
+    one_line = r"malignant skin lesion +invasive ductal carcinoma"
+    assert re.search(one_line, render_summary(view))
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = render_summary(view)
+    assert max(cell_len(line) for line in narrow.splitlines()) <= 60
+    assert not re.search(one_line, narrow)
+    monkeypatch.delenv("COLUMNS")
+    assert 60 < max(cell_len(line) for line in render_summary(view).splitlines()) <= 80, "nobody told a width"
+
+
+@pytest.mark.parametrize("width", [12, 20, 33])
+def test_even_a_sliver_of_a_terminal_loses_no_letter(view: ReportView, width: int) -> None:
+    text = render_summary(view, width=width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    shown = Counter("".join(text.split()))
+    for f in findings(view):
+        assert not Counter(f.between.replace(" ", "")) - shown
+    assert text.count("0") >= render_summary(view, width=200).count("0")
+
+
+def test_what_a_tick_rests_on_is_said_and_shown_with_its_interval(view: ReportView) -> None:
+    """0.52 (0.46–0.58) and above chance would contradict each other, were the second number not explained."""
+    first = next(e for e in view.estimates if e.measure == "ba_answered" and e.by["cell"] == "target" and e.value is not None)
+    told = replace(first, value=0.634, low=0.561, high=0.702)
+    text = render_summary(replace(view, estimates=tuple(told if e is first else e for e in view.estimates)))
+    assert re.search(r"answered 0\.63\s[^✓✗≈?]*0\.56–0\.70", text)
+    assert terminal.RESTS in " ".join(text.split())
+    same = tuple(e for e in view.estimates if e.measure != "ba_answered")
+    assert "“answered”" not in render_summary(replace(view, estimates=same)), "nothing is explained that is not there"
 
 
 def test_every_question_has_its_matrix(view: ReportView) -> None:

@@ -587,6 +587,13 @@ def test_list(cli: Cli, what: str, shown: str) -> None:
     assert shown in cli("list", what).stdout
 
 
+def test_init_says_what_to_type_next(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/venv/bin/palpate"])
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    file = tmp_path / "a study.toml"
+    assert cli("init", str(file)).stdout.endswith(f"then: /opt/venv/bin/palpate plan '{file}'\n")
+
+
 def test_init_writes_a_study_that_can_be_planned(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "wrote study.toml" in cli("init").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from palpate.cli._flags import (
     STUDY,
     WORKERS,
     announce,
+    as_started,
     asked_where,
     default_out,
     finishing,
@@ -48,7 +50,7 @@ def init(file: Path) -> None:
     from palpate.studies import write_template
 
     write_template(file)
-    click.echo(f"wrote {file}; edit it, then: palpate plan {file}")
+    click.echo(f"wrote {file}; edit it, then: {as_started()} plan {shlex.quote(str(file))}")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -197,7 +198,8 @@ def _matrices(view: ReportView, found: Sequence[Finding], width: int) -> list[Ta
     columns = [_Column(task, labels[task.name], [f for f in found if f.task == task.name]) for task in view.tasks]
     widest = max((cell_len(part) for _, _, name in names for part in _wrapped(name, NAME).splitlines()), default=1)
     first = min(widest, NAME, max(width // 2, 1))
-    for across in range(len(columns), 0, -1):
+    for tables in range(1, len(columns) + 1):
+        across = math.ceil(len(columns) / tables)  # of 4 that do not fit: 2 and 2
         parts = [columns[at : at + across] for at in range(0, len(columns), across)]
         if across == 1 or all(first + sum(1 + c.least for c in part) <= width for part in parts):
             return [_matrix(names, part, first, width) for part in parts]

@@ -416,10 +416,9 @@ class ConditionResult:
 class Joined:
     """What two runs share of one task under one perturbation, for one pair of models; of how many on either side.
 
-    ``relabelled``: shared cases whose label differs (the later run's counts). ``regrouped``: the runs put shared cases into
-    patients differently (the later run's patients count). ``alike``: every shared trial is read the same in both.
-    ``why``: why nothing is compared, where nothing is.
-    """
+    ``cases``: images with an answer that was read, in both. ``relabelled``: shared cases whose label differs (the later run's
+    counts). ``regrouped``: the runs put shared cases into patients differently (the later run's count). ``alike``: every shared
+    trial is read the same in both. ``why``: why nothing is compared, where nothing is."""
 
     before: str
     after: str
@@ -439,8 +438,8 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs held against each other. ``estimates``: differences (by before, after, task, cell) and what they are the
-    difference of (by run, model, task, cell), on what both runs share. ``notes``: what else differs between the runs."""
+    """Two runs held against each other. ``estimates``: differences (by before, after, task, cell) and what they are of (by run,
+    model, task, cell), on what both share. ``notes``: what else differs. ``unasked``: questions not asked yet, before and after."""
 
     before: str
     after: str
@@ -448,3 +447,4 @@ class Comparison:
     estimates: tuple[Estimate, ...]
     notes: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    unasked: tuple[int, int] = (0, 0)

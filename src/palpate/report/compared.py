@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from rich.text import Text
 
@@ -95,8 +96,10 @@ def summary(found: Comparison) -> str:
 
 def shared(found: Comparison) -> Iterator[str]:
     """What was compared and what was not, a sentence each; nothing is left out in silence."""
-    for j in dict.fromkeys(_same_for_all_models(found)):
+    for j in _said_once(found.joined):
         where = j.task if j.perturbation == "none" else f"{j.task} · {j.perturbation}"
+        if j.before:
+            where += f" · {j.before if j.before == j.after else f'{j.before} → {j.after}'}"
         counted = f"{j.cases:,} images ({j.cases_before:,} before, {j.cases_after:,} after)"
         text = f"{where}: {counted}, {j.prompts} wordings ({j.prompts_before} before, {j.prompts_after} after)"
         if j.why:
@@ -112,10 +115,12 @@ def shared(found: Comparison) -> Iterator[str]:
     yield from (f"{text[0].upper()}{text[1:]}." for text in found.unmatched)
 
 
-def _same_for_all_models(found: Comparison) -> Iterator[Joined]:
-    from dataclasses import replace
-
-    return (replace(j, before="", after="") for j in found.joined)
+def _said_once(joined: Sequence[Joined]) -> Iterator[Joined]:
+    """What is the same for all models of a task once, without their names; where they differ, each with its name."""
+    nameless = [replace(j, before="", after="") for j in joined]
+    kinds = Counter((j.task, j.perturbation) for j in dict.fromkeys(nameless))
+    told = [one if kinds[j.task, j.perturbation] == 1 else j for j, one in zip(joined, nameless, strict=True)]
+    yield from dict.fromkeys(told)
 
 
 def render_comparison(found: Comparison, *, every: bool = False) -> str:

@@ -23,7 +23,7 @@ from palpate.registry import parts
 from palpate.stages.measure import panels
 from palpate.store import keys
 from palpate.store.ledger import Ledger
-from palpate.store.planned import Planned
+from palpate.store.planned import Planned, none_read, not_finished
 from palpate.study import Study
 
 TUNING = 4  # the question whose measures take differences of two models
@@ -47,12 +47,16 @@ class Side:
         return Planned(self.ledger)
 
     @cached_property
+    def unasked(self) -> int:
+        """How many questions of the plan were not asked yet."""
+        return self.planned.n_unasked(self.ledger)
+
+    @cached_property
     def read_by(self) -> str:
         """Whose readings are compared. Raises RunError where there are none."""
-        known = self.ledger.read_by()
+        known, own = self.ledger.read_by(), self.study.reading_by(self.ledger)
         if not known:
-            raise RunError("none of the answers was read", where=self.name, hint=f"`palpate read {self.name}`")
-        own = self.study.reading_by(self.ledger)
+            raise none_read(self.ledger, own)
         return own if own in known else next(iter(known))
 
     @cached_property
@@ -81,8 +85,8 @@ def compare(before: Side, after: Side, match: Mapping[str, str]) -> Comparison:
     chosen = [m for m in measures if m.question == TUNING] + [m for m in measures if m.name in SIDES]
     alike = {(j.before, j.after, j.task, j.perturbation) for j in joined if j.alike}
     found = [_settled(_told(e), alike) for m in chosen for e in m.measure(both, settings)]
-    unmatched = tuple(_unmatched(before, after, models))
-    return Comparison(before.name, after.name, tuple(joined), tuple(found), tuple(_notes(before, after, models)), unmatched)
+    said = tuple(_notes(before, after, models)), tuple(_unmatched(before, after, models))
+    return Comparison(before.name, after.name, tuple(joined), tuple(found), *said, (before.unasked, after.unasked))
 
 
 # ---------------------------------------------------------------- what belongs together
@@ -126,15 +130,16 @@ def _join(before: Planned, after: Planned, first: Panel, second: Panel) -> tuple
     images = [[c.image for c in planned.cases(first.task)] for planned in (before, after)]
     cases = _places(*images)
     prompts = _places(*([keys.prompt_digest(p) for p in panel.prompts] for panel in (first, second)))
+    counts = _answered(first, second, cases, prompts)
     label, cluster = second.label[cases[1]], _numbered(second.cluster[cases[1]])
     facts = Joined(
         before=first.model,
         after=second.model,
         task=first.task,
         perturbation=str(first.perturbation),
-        cases=len(cases[0]),
-        cases_before=len(first.cases),
-        cases_after=len(second.cases),
+        cases=counts[0],
+        cases_before=counts[1],
+        cases_after=counts[2],
         prompts=len(prompts[0]),
         prompts_before=len(first.prompts),
         prompts_after=len(second.prompts),
@@ -164,10 +169,26 @@ def _join(before: Planned, after: Planned, first: Panel, second: Panel) -> tuple
     unread = (kept[0].outcome < 0).all(axis=2) | (kept[1].outcome < 0).all(axis=2)
     for panel in kept:  # fresh arrays, not the runs' own
         panel.outcome[unread] = -1
-    return replace(facts, alike=np.array_equal(kept[0].outcome, kept[1].outcome)), kept
+    return replace(facts, alike=not unread.all() and np.array_equal(kept[0].outcome, kept[1].outcome)), kept
 
 
-def _places(before: Sequence[str], after: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Where what both hold stands in the one and in the other."""
+
+
+def _answered(first: Panel, second: Panel, cases: Pairs, prompts: Pairs) -> tuple[int, int, int]:
+    """Images with an answer that was read: to a shared wording in both runs, in the earlier run, in the later one.
+
+    A run that was stopped plans more than it answered.
+    """
+    read = [np.asarray((panel.outcome >= 0).any(axis=2)) for panel in (first, second)]  # (cases, prompts) each
+    shared = [r[at][:, asked] if len(asked) else r[at] for r, at, asked in zip(read, cases, prompts, strict=True)]
+    both = np.asarray(shared[0] & shared[1] if len(prompts[0]) else shared[0].any(axis=1) & shared[1].any(axis=1))
+    in_both, earlier, later = (int(r.reshape(len(r), -1).any(axis=1).sum()) if len(r) else 0 for r in (both, *read))
+    return in_both, earlier, later
+
+
+def _places(before: Sequence[str], after: Sequence[str]) -> Pairs:
     """Where what both hold stands in either, in the later one's order; the n-th of equal ones goes with the n-th."""
     where: dict[str, list[int]] = {}
     for at, digest in enumerate(before):
@@ -234,6 +255,9 @@ def _unmatched(before: Side, after: Side, models: Sequence[tuple[str, str]]) -> 
 
 
 def _notes(before: Side, after: Side, models: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for side in (before, after):
+        if told := not_finished(side.unasked, side.planned.n_trials):
+            yield f"{side.name}: {told}; only what both runs answered is compared"
     if before.read_by != after.read_by:
         method, words = before.read_by.split("+"), after.read_by.split("+")
         what = "by another reading method or version" if method[0] != words[0] else "by other words (rubrics, or other tasks)"

@@ -6,7 +6,15 @@ import json
 from dataclasses import replace
 
 from palpate.nouns import Comparison, Estimate, Joined
-from palpate.report.compared import changes, comparison_html, comparison_json, comparison_markdown, render_comparison, summary
+from palpate.report.compared import (
+    changes,
+    comparison_html,
+    comparison_json,
+    comparison_markdown,
+    render_comparison,
+    shared,
+    summary,
+)
 
 PLACE = {"before": "old", "after": "new", "task": "t<b>", "cell": "target"}
 
@@ -61,6 +69,13 @@ def test_the_terminal_says_what_was_shared_and_what_was_not() -> None:
     assert "note: read by another | version" in shown
     assert "coverage" not in shown
     assert "coverage" in render_comparison(FOUND, every=True)
+
+
+def test_where_models_share_different_images_each_is_named() -> None:
+    short = replace(JOINED, before="x", after="y", cases=3, cases_after=3)
+    same = replace(JOINED, before="z", after="z", perturbation="blur")
+    told = list(shared(replace(FOUND, joined=(JOINED, short, same))))
+    assert [line.partition(" images")[0] for line in told[:3]] == ["t<b> · old → new: 8", "t<b> · x → y: 3", "t<b> · blur: 8"]
 
 
 def test_markdown_and_page_hold_the_same_and_no_markup_of_the_runs() -> None:

@@ -19,7 +19,7 @@ from palpate.results import Results, compare_runs
 from palpate.stages.compare import _differently, _places
 from palpate.store.ledger import Ledger
 from palpate.study import Study
-from small import STUDY, Cli, make_images
+from small import STUDY, Cli, cut_short, make_images
 
 Make = Callable[..., Path]
 
@@ -133,6 +133,32 @@ def test_a_grouping_is_the_same_under_other_numbers(one: list[int], other: list[
     assert _differently(np.array(one, np.int64), np.array(other, np.int64)) is expected
 
 
+def test_of_a_run_that_is_not_finished_what_was_answered_is_counted_and_the_rest_named(make: Make, cli: Cli) -> None:
+    old, new = make("old"), make("new", ("accuracy = 0.7", "accuracy = 0.95"))
+    wordings = len(Results.open(new).panels[0].prompts)
+    cut_short(new, 10 * wordings)
+    found = compare_runs(old, new)
+    (joined,) = found.joined
+    assert (joined.cases, joined.cases_before, joined.cases_after) == (10, 16, 10)
+    assert found.unasked == (0, 6 * wordings)
+    told = f"{new}: the run is not finished: {6 * wordings} of {16 * wordings} questions are not asked yet"
+    assert [n for n in found.notes if n.startswith(told)]
+    shown = json.loads(cli("compare", old, new, "--format", "json").stdout)
+    assert (shown["joined"][0]["cases_after"], shown["unasked"]) == (10, [0, 6 * wordings])
+    text = " ".join(cli("compare", old, new).stdout.split())
+    assert "10 images (16 before, 10 after)" in text
+    assert f"{6 * wordings} of {16 * wordings} questions are not asked yet" in text
+
+
+def test_where_nothing_was_answered_in_both_nothing_is_called_alike(make: Make) -> None:
+    old, new = make("old"), make("new")
+    cut_short(new, 12)
+    with Ledger(old / "ledger.sqlite") as ledger:  # the earlier run ended before it read the one image of the later
+        ledger._db.execute("DELETE FROM reading WHERE response <= 12")
+    (joined,) = compare_runs(old, new).joined
+    assert (joined.cases, joined.cases_before, joined.cases_after, joined.alike) == (0, 15, 1, False)
+
+
 def test_another_seed_draws_other_pixels_and_nothing_is_compared(make: Make) -> None:
     noisy = ('prompts = "reference"', 'prompts = "reference"\nperturbations = ["none", "gaussian_noise-3"]')
     old, new = make("old", noisy), make("new", noisy, ("seed = 3", "seed = 4"))
@@ -196,7 +222,7 @@ def test_the_verb(cli: Cli, finished: Path, tmp_path: Path) -> None:
     assert "balanced" in shown
     machine = json.loads(cli(*words, "--format", "json").stdout)
     assert machine["joined"][0]["cases"] == 12
-    assert {"before", "after", "joined", "estimates", "notes", "unmatched", "palpate"} == set(machine)
+    assert {"before", "after", "joined", "estimates", "notes", "unmatched", "unasked", "palpate"} == set(machine)
     page = tmp_path / "c.html"
     assert cli(*words, "--format", "html", "--out", page).stdout == f"{page}\n"
     assert "<script" not in page.read_text(encoding="utf-8")

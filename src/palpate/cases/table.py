@@ -175,8 +175,9 @@ def _check_labels(rows: Sequence[Row], column: str, labels: Labels, *, where: st
 
 
 def _check_some_exist(listed: Mapping[str, Listed], root: Path, *, where: str) -> None:
-    if not any(entry.path.exists() for entry in listed.values()):
-        name = next(iter(listed))
+    if not any(os.path.exists(entry.path) for entry in listed.values()):  # Path's own raises for a name too long for the disk
+        first = next(iter(listed))
+        name = first if len(first) <= 80 else f"{first[:80]}…"
         raise SourceError(
             f"none of its {len(listed):,} images is below {root}: no {name} there",
             where=where,

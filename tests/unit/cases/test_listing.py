@@ -113,6 +113,21 @@ def test_any_text_as_a_table_is_read_or_refused(folder, text):
     assert outcome(path)
 
 
+def test_a_name_too_long_for_the_disk_is_an_image_that_is_not_there(folder):
+    path = folder / "t.csv"
+    path.write_text("file,label\n" + "x" * 300 + ",1\n")
+    with pytest.raises(SourceError) as error:
+        TableSource().load({"path": str(path)}, LABELS, Sample())
+    assert "none of its 1 images" in error.value.problem
+    assert "x" * 80 + "…" in error.value.problem
+    assert len(error.value.problem) < 300 + len(str(folder))
+    with Image.new("L", (8, 8)) as picture:
+        picture.save(folder / "there.png")
+    path.write_text("file,label\nthere.png,1\n" + "x" * 300 + ",0\n")
+    read = TableSource().load({"path": str(path)}, LABELS, Sample())
+    assert len(read.cases) == 1
+
+
 def test_damaged_parquet_is_read_or_refused(folder):
     buffer = io.BytesIO()
     pq.write_table(pa.table({"file": ["a.png"] * 1, "label": ["1"]}), buffer)

@@ -175,7 +175,7 @@ def _check_labels(rows: Sequence[Row], column: str, labels: Labels, *, where: st
 
 
 def _check_some_exist(listed: Mapping[str, Listed], root: Path, *, where: str) -> None:
-    if not any(os.path.exists(entry.path) for entry in listed.values()):  # Path's own raises for a name too long for the disk
+    if not any(os.path.exists(entry.path) for entry in listed.values()):  # noqa: PTH110 - Path's own raises for too long a name
         first = next(iter(listed))
         name = first if len(first) <= 80 else f"{first[:80]}…"
         raise SourceError(

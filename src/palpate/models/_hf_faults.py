@@ -22,6 +22,6 @@ def cause_of(fault: BaseException) -> str:
 
 def let_go(device: str) -> None:
     """What a failed pass held is free again, once nobody has its fault: a traceback holds every tensor of the pass."""
-    gc.collect()  # a captured step and its state hold each other
     if device.startswith("cuda"):
+        gc.collect()  # a captured step and its state hold each other; a second's work, so only where it frees a GPU
         import_module("torch").cuda.empty_cache()

@@ -59,18 +59,22 @@ class Hasty(ThreadPoolExecutor):
 @pytest.fixture
 def served() -> Iterator[Callable[[], tuple[Connection, Worker]]]:
     """The end of the one who asks, and the worker: it takes calls in a thread of its own."""
-    pipes: list[Connection] = []
+    begun: list[tuple[Connection, Connection, threading.Thread]] = []
 
     def begin() -> tuple[Connection, Worker]:
         ours, theirs = Pipe()
-        pipes.extend([ours, theirs])
         worker = Worker()
-        threading.Thread(target=_take_calls, args=(theirs, worker), daemon=True).start()
+        thread = threading.Thread(target=_take_calls, args=(theirs, worker), daemon=True)
+        begun.append((ours, theirs, thread))
+        thread.start()
         return ours, worker
 
     yield begin
-    for pipe in pipes:
-        pipe.close()
+    for ours, theirs, thread in begun:
+        ours.close()
+        thread.join(20)  # it ends with the other end; were its own closed under it, it could read from the next pipe of that number
+        assert not thread.is_alive()
+        theirs.close()
 
 
 def test_one_who_asks_and_a_worker_never_wait_for_each_other_to_read(served, monkeypatch) -> None:

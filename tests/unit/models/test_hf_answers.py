@@ -12,6 +12,7 @@ from functools import wraps
 import pytest
 
 from palpate.errors import ModelError
+from palpate.models import _hf_faults
 from palpate.nouns import Form, Polarity, Prompt, Status, Stimulus
 
 torch = pytest.importorskip("torch")
@@ -221,7 +222,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(inference, build, images, mo
 
 
 def test_what_a_failed_pass_held_is_let_go_before_its_half_is_asked(build, images, monkeypatch) -> None:
-    """A fault's traceback holds every tensor of the pass, and a captured step and its state hold each other."""
+    """A fault's traceback holds every tensor of the pass."""
     model, stimuli = build("llava", images_at_once=2), images(2)
     held, own = [], type(model)._run
 
@@ -232,7 +233,6 @@ def test_what_a_failed_pass_held_is_let_go_before_its_half_is_asked(build, image
         assert all(one() is None for one in held)
         if len(batch) > 1:
             large = Tensor()
-            large.itself = large
             held.append(weakref.ref(large))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return own(self, ready, batch)
@@ -240,6 +240,23 @@ def test_what_a_failed_pass_held_is_let_go_before_its_half_is_asked(build, image
     monkeypatch.setattr(type(model), "_run", run)
     assert not any(a.error for row in model.ask(stimuli) for a in row)
     assert held
+
+
+def test_on_a_gpu_what_holds_itself_is_let_go_too(monkeypatch) -> None:
+    """A captured step and its state hold each other."""
+    freed = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(held() is None))
+
+    class Step:
+        """Holds gigabytes."""
+
+    step = Step()
+    step.state = step
+    held = weakref.ref(step)
+    del step
+    _hf_faults.let_go("cuda:1")
+    _hf_faults.let_go("cpu")
+    assert freed == [True]
 
 
 def test_an_image_the_processor_cannot_take_is_an_error_of_its_block_only(build, images) -> None:
